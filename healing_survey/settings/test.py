@@ -1,0 +1,19 @@
+"""For the test suite: as embedded, but quick passwords and static files straight from their folders."""
+
+import os
+import tempfile
+
+os.environ.setdefault("VAR_DIR", tempfile.mkdtemp(prefix="healing-survey-test-"))
+
+from healing_survey.settings.base import *  # noqa: E402, F403  VAR_DIR has to be set first
+from healing_survey.settings.base import DATABASES, VAR_DIR  # noqa: E402
+
+SECRET_KEY = "only-for-tests"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, not memory: live servers and worker processes open it too.
+    DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}

@@ -1,0 +1,11 @@
+"""Application configuration."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class StudiesConfig(AppConfig):
+    """Studies, sites, people and visits."""
+
+    name = "studies"
+    verbose_name = _("Studies")

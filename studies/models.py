@@ -1,0 +1,202 @@
+"""Who and where: studies, sites, the people in them, and the visits at which a dyad is asked."""
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+code_validator = RegexValidator(
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z", _("Use letters, digits, hyphens and underscores, beginning with a letter or digit.")
+)
+
+
+class Study(models.Model):
+    """One research project: its instrument, its languages and how long its links stay open."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("Open")
+        CLOSED = "closed", _("Closed")
+
+    code = models.CharField(_("code"), max_length=30, unique=True, validators=[code_validator])
+    title = models.CharField(_("title"), max_length=200)
+    is_synthetic = models.BooleanField(
+        _("synthetic data"), default=False, help_text=_("Marks every page and every export: not evidence about people.")
+    )
+    instrument_code = models.CharField(_("instrument"), max_length=60, default="healing-relationships")
+    instrument_version = models.CharField(_("instrument version"), max_length=20, default="1.0")
+    default_form = models.CharField(_("form"), max_length=20, default="full")
+    link_valid_days = models.PositiveSmallIntegerField(
+        _("days a link stays open"), default=30, help_text=_("A questionnaire can be answered until then.")
+    )
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.OPEN)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("study")
+        verbose_name_plural = _("studies")
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Site(models.Model):
+    """A practice or clinic of a study."""
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="sites")
+    code = models.CharField(_("code"), max_length=20, validators=[code_validator])
+    name = models.CharField(_("name"), max_length=200)
+    target_dyads = models.PositiveIntegerField(_("target number of dyads"), default=0)
+
+    class Meta:
+        verbose_name = _("site")
+        verbose_name_plural = _("sites")
+        ordering = ["code"]
+        constraints = [models.UniqueConstraint(fields=["study", "code"], name="site_code_unique_in_study")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Member(models.Model):
+    """What a signed-in person may do in a study; a coordinator's right can be held to one site."""
+
+    class Role(models.TextChoices):
+        ADMIN = "admin", _("Study admin")
+        COORDINATOR = "coordinator", _("Site coordinator")
+        CLINICIAN = "clinician", _("Clinician")
+        RESEARCHER = "researcher", _("Researcher")
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(_("role"), max_length=20, choices=Role)
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, null=True, blank=True, related_name="members")
+
+    class Meta:
+        verbose_name = _("member")
+        verbose_name_plural = _("members")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "user", "role", "site"], name="member_role_once", nulls_distinct=False
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(role="coordinator") | models.Q(site__isnull=False), name="coordinator_has_a_site"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.get_role_display()})"
+
+
+class Clinician(models.Model):
+    """A clinician who is rated and who rates; `user` is set when the clinician can sign in."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="clinicians")
+    code = models.CharField(_("study code"), max_length=20, validators=[code_validator])
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="clinicians"
+    )
+    characteristics = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        verbose_name = _("clinician")
+        verbose_name_plural = _("clinicians")
+        ordering = ["code"]
+        constraints = [models.UniqueConstraint(fields=["site", "code"], name="clinician_code_unique_in_site")]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Patient(models.Model):
+    """A patient, known here by a study code only."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="patients")
+    code = models.CharField(_("study code"), max_length=40, validators=[code_validator])
+
+    class Meta:
+        verbose_name = _("patient")
+        verbose_name_plural = _("patients")
+        ordering = ["code"]
+        constraints = [models.UniqueConstraint(fields=["site", "code"], name="patient_code_unique_in_site")]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Dyad(models.Model):
+    """One patient with one clinician: the relationship that both are asked about."""
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="dyads")
+    clinician = models.ForeignKey(Clinician, on_delete=models.PROTECT, related_name="dyads")
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="dyads")
+    code = models.CharField(_("dyad"), max_length=80)
+
+    class Meta:
+        verbose_name = _("dyad")
+        verbose_name_plural = _("dyads")
+        ordering = ["code"]
+        constraints = [
+            models.UniqueConstraint(fields=["clinician", "patient"], name="dyad_once"),
+            models.UniqueConstraint(fields=["study", "code"], name="dyad_code_unique_in_study"),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Wave(models.Model):
+    """A planned time of asking: baseline, retest, follow-up."""
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="waves")
+    code = models.CharField(_("code"), max_length=20, validators=[code_validator])
+    label = models.CharField(_("name"), max_length=100)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    is_follow_up = models.BooleanField(_("follow-up"), default=False)
+
+    class Meta:
+        verbose_name = _("wave")
+        verbose_name_plural = _("waves")
+        ordering = ["position", "code"]
+        constraints = [models.UniqueConstraint(fields=["study", "code"], name="wave_code_unique_in_study")]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Visit(models.Model):
+    """One dyad at one wave: what the two matched questionnaires belong to."""
+
+    dyad = models.ForeignKey(Dyad, on_delete=models.PROTECT, related_name="visits")
+    wave = models.ForeignKey(Wave, on_delete=models.PROTECT, related_name="visits")
+    form = models.CharField(_("form"), max_length=20)
+    visit_date = models.DateField(_("visit date"))
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("visit")
+        verbose_name_plural = _("visits")
+        ordering = ["-visit_date", "-id"]
+        constraints = [models.UniqueConstraint(fields=["dyad", "wave"], name="visit_once_per_wave")]
+
+    def __str__(self) -> str:
+        return f"{self.dyad_id}/{self.wave_id}"
+
+
+class AuditEvent(models.Model):
+    """Who did what when: exports, imports, analyses and changes to a study. Rows are only ever added."""
+
+    at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, null=True, related_name="audit_events")
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    action = models.CharField(max_length=60)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name = _("audit event")
+        verbose_name_plural = _("audit events")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.action}"
