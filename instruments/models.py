@@ -1,0 +1,170 @@
+"""What was asked and what was answered: released instrument versions, administrations and the answer log."""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import Any, Self
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from instruments.definitions import Instrument, Role
+from instruments.questionnaire import Questionnaire
+from instruments.released import released_instrument
+from studies.models import Visit
+
+
+def new_token() -> str:
+    """A fresh secret for one questionnaire's link: 128 random bits."""
+    return secrets.token_urlsafe(16)
+
+
+def hash_token(token: str) -> str:
+    """What the database keeps of a token: enough to recognise it, not enough to use it."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class InstrumentVersion(models.Model):
+    """A released version: its text as released, frozen by the hash of its content."""
+
+    code = models.CharField(max_length=60)
+    version = models.CharField(max_length=20)
+    content = models.TextField()
+    content_hash = models.CharField(max_length=64)
+    released_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("instrument version")
+        verbose_name_plural = _("instrument versions")
+        ordering = ["code", "version"]
+        constraints = [models.UniqueConstraint(fields=["code", "version"], name="instrument_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.version}"
+
+    @property
+    def instrument(self) -> Instrument:
+        """The definition, read once per process (a released version never changes)."""
+        return released_instrument(self.content_hash, lambda: self.content)
+
+
+class AdministrationQuerySet(models.QuerySet["Administration"]):
+    """Which questionnaires."""
+
+    def with_token(self, token: str) -> Self:
+        """The questionnaire that a link's secret opens."""
+        return self.filter(token_hash=hash_token(token))
+
+    def for_answering(self) -> Self:
+        """With all that a questionnaire page shows, in one query."""
+        return self.select_related("instrument_version", "visit__wave", "visit__dyad__study").defer(
+            "instrument_version__content"
+        )
+
+
+class Administration(models.Model):
+    """One questionnaire given to one person: the current answers, compact.
+
+    `answers` maps an item or question code to a value or to the reason for its absence
+    (`instruments.definitions.Absence`). How they came to be is in the answer log.
+    """
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("Not started")
+        STARTED = "started", _("Started")
+        COMPLETED = "completed", _("Completed")
+
+    class Mode(models.TextChoices):
+        WEB = "web", _("Web")
+        IMPORTED = "imported", _("Imported")
+
+    visit = models.ForeignKey(Visit, on_delete=models.PROTECT, related_name="administrations")
+    role = models.CharField(max_length=10, choices=[(role.value, role.value) for role in Role])
+    instrument_version = models.ForeignKey(InstrumentVersion, on_delete=models.PROTECT, related_name="+")
+    form = models.CharField(max_length=20)
+    language = models.CharField(max_length=8, blank=True, default="")
+    mode = models.CharField(max_length=10, choices=Mode, default=Mode.WEB)
+    status = models.CharField(max_length=10, choices=Status, default=Status.WAITING)
+    token_hash = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    answers = models.JSONField(default=dict)
+    last_sequence = models.PositiveIntegerField(default=0)
+    median_item_seconds = models.FloatField(null=True, blank=True)
+
+    objects = AdministrationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("administration")
+        verbose_name_plural = _("administrations")
+        constraints = [
+            models.UniqueConstraint(fields=["visit", "role"], name="one_administration_per_role"),
+            models.CheckConstraint(
+                condition=models.Q(status="completed", completed_at__isnull=False)
+                | (~models.Q(status="completed") & models.Q(completed_at=None)),
+                name="completed_has_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} form of visit {self.visit_id}"
+
+    @property
+    def instrument(self) -> Instrument:
+        return self.instrument_version.instrument
+
+    @property
+    def questionnaire(self) -> Questionnaire:
+        """The order of asking; needs `visit__wave` loaded to know whether this is a follow-up."""
+        follow_up = self.visit.wave.is_follow_up
+        return _questionnaire(self.instrument, self.form, Role(self.role), follow_up)
+
+    @property
+    def is_completed(self) -> bool:
+        return self.status == self.Status.COMPLETED
+
+    def is_expired(self, *, now: datetime) -> bool:
+        return now >= self.expires_at
+
+
+_QUESTIONNAIRES: dict[tuple[str, str, Role, bool], Questionnaire] = {}
+
+
+def _questionnaire(instrument: Instrument, form: str, role: Role, follow_up: bool) -> Questionnaire:
+    """Kept per process: laying out the pages costs more than serving one."""
+    key = (instrument.content_hash, form, role, follow_up)
+    if key not in _QUESTIONNAIRES:
+        _QUESTIONNAIRES[key] = Questionnaire(instrument=instrument, form=form, role=role, follow_up=follow_up)
+    return _QUESTIONNAIRES[key]
+
+
+class AnswerEvent(models.Model):
+    """One line of the answer log: every answer and change in the order of giving. Rows are never changed.
+
+    The unique pair (administration, sequence) makes a repeated delivery harmless.
+    """
+
+    administration = models.ForeignKey(Administration, on_delete=models.PROTECT, related_name="events")
+    sequence = models.PositiveIntegerField()
+    item = models.CharField(max_length=40)
+    value = models.JSONField(encoder=DjangoJSONEncoder)
+    language = models.CharField(max_length=8)
+    client_time = models.DateTimeField(null=True, blank=True)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("answer event")
+        verbose_name_plural = _("answer events")
+        ordering = ["administration_id", "sequence"]
+        constraints = [models.UniqueConstraint(fields=["administration", "sequence"], name="answer_sequence_once")]
+
+    def __str__(self) -> str:
+        return f"{self.administration_id}#{self.sequence} {self.item}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add the row; the database's trigger refuses to change one."""
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)

@@ -1,0 +1,348 @@
+"""Everything that changes what was asked and answered. Each function is one transaction."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+
+from django.db import transaction
+from django.dispatch import Signal
+
+from instruments.catalogue_reader import parse_instrument
+from instruments.definitions import Answer, Item, Role
+from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token
+from instruments.questionnaire import InvalidAnswer
+from studies.models import Clinician, Dyad, Patient, Study, Visit, Wave
+
+#: Sent inside the transaction that completes questionnaires, with `visit_ids`; the one signal of the platform, so that
+#: this package need not know who scores.
+administration_completed = Signal()
+
+
+class AnswerRefused(Exception):
+    """An answer was not stored, and nothing was changed. `status` is the HTTP status that says why."""
+
+    status = 422
+
+
+class QuestionnaireClosed(AnswerRefused):
+    """The questionnaire is finished; its answers are final."""
+
+    status = 409
+
+
+class LinkExpired(AnswerRefused):
+    """The time for answering is over."""
+
+    status = 410
+
+
+class SequenceConflict(AnswerRefused):
+    """This sequence number already carries another answer."""
+
+    status = 409
+
+
+class ReleaseRefused(Exception):
+    """A catalogue file differs from the version that was released under its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenAnswer:
+    """One answer as delivered: the code, the raw value and its place in the order of giving."""
+
+    item: str
+    value: object
+    sequence: int
+    client_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedVisit:
+    """A new visit and the two secrets that open its questionnaires. They are not kept: only their hashes are."""
+
+    visit: Visit
+    patient_token: str
+    clinician_token: str
+
+
+def release_instrument(path: Path, *, now: datetime) -> tuple[InstrumentVersion, bool]:
+    """Load a catalogue file and freeze it; (version, whether it is new). Loading it again changes nothing.
+
+    Raises
+    ------
+    CatalogueError
+        If the file does not describe a sound instrument.
+    ReleaseRefused
+        If another content was released under the same code and version.
+    """
+    content = path.read_bytes()
+    instrument = parse_instrument(content, source=str(path))
+    version, created = InstrumentVersion.objects.get_or_create(
+        code=instrument.code,
+        version=instrument.version,
+        defaults={
+            "content": content.decode("utf-8"),
+            "content_hash": instrument.content_hash,
+            "released_at": now,
+        },
+    )
+    if version.content_hash != instrument.content_hash:
+        raise ReleaseRefused(
+            f"{path}: {version} was released on {version.released_at:%Y-%m-%d} with other content "
+            f"(hash {version.content_hash[:12]}, this file {instrument.content_hash[:12]}). A released version is "
+            "never edited: restore the file, and put the correction into a new file with a new version number."
+        )
+    return version, created
+
+
+@transaction.atomic
+def create_visit(
+    *,
+    dyad: Dyad,
+    wave: Wave,
+    form: str,
+    instrument_version: InstrumentVersion,
+    visit_date: date,
+    now: datetime,
+    link_valid_days: int,
+) -> CreatedVisit:
+    """Open both questionnaires of a dyad at a wave and mint the secrets of their links."""
+    visit = Visit.objects.create(dyad=dyad, wave=wave, form=form, visit_date=visit_date, created_at=now)
+    tokens = {role: new_token() for role in Role}
+    Administration.objects.bulk_create(
+        Administration(
+            visit=visit,
+            role=role,
+            instrument_version=instrument_version,
+            form=form,
+            token_hash=hash_token(token),
+            expires_at=now + timedelta(days=link_valid_days),
+        )
+        for role, token in tokens.items()
+    )
+    return CreatedVisit(visit=visit, patient_token=tokens[Role.PATIENT], clinician_token=tokens[Role.CLINICIAN])
+
+
+@transaction.atomic
+def create_visits_with_new_patients(
+    *, study: Study, clinicians: Sequence[Clinician], wave: Wave, form: str, count: int, now: datetime
+) -> list[CreatedVisit]:
+    """`count` visits of new patients under fresh study codes, spread evenly over the clinicians."""
+    version = study_instrument_version(study)
+    if form not in version.instrument.forms:
+        raise ValueError(f"{version} has no form {form!r}; its forms are {', '.join(version.instrument.forms)}.")
+    created = []
+    for number in range(count):
+        clinician = clinicians[number % len(clinicians)]
+        patient = Patient.objects.create(site=clinician.site, code=new_patient_code(clinician))
+        dyad = Dyad.objects.create(
+            study=study, clinician=clinician, patient=patient, code=f"{patient.code}.{clinician.code}"
+        )
+        created.append(
+            create_visit(
+                dyad=dyad,
+                wave=wave,
+                form=form,
+                instrument_version=version,
+                visit_date=now.date(),
+                now=now,
+                link_valid_days=study.link_valid_days,
+            )
+        )
+    return created
+
+
+def new_patient_code(clinician: Clinician) -> str:
+    """A study code that says nothing about the patient: the site and eight characters without look-alikes."""
+    alphabet = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+    return f"{clinician.site.code}-{''.join(secrets.choice(alphabet) for _ in range(8))}"
+
+
+def study_instrument_version(study: Study) -> InstrumentVersion:
+    """The released version that a study uses; a clear error when it was never loaded."""
+    try:
+        return InstrumentVersion.objects.get(code=study.instrument_code, version=study.instrument_version)
+    except InstrumentVersion.DoesNotExist:
+        raise ValueError(
+            f"Study {study.code} uses {study.instrument_code} {study.instrument_version}, which is not loaded. "
+            "Run `manage.py load_instruments`."
+        ) from None
+
+
+@transaction.atomic
+def reissue_link(*, administration_id: int, now: datetime) -> str:
+    """A new secret for an unfinished questionnaire; the old link stops working, the answers stay."""
+    administration = _locked(administration_id)
+    if administration.is_completed:
+        raise QuestionnaireClosed("This questionnaire is finished; it has no link any more.")
+    token = new_token()
+    administration.token_hash = hash_token(token)
+    administration.expires_at = now + timedelta(days=administration.visit.dyad.study.link_valid_days)
+    administration.save(update_fields=["token_hash", "expires_at"])
+    return token
+
+
+@transaction.atomic
+def choose_language(*, administration_id: int, language: str, now: datetime) -> None:
+    """Show the questionnaire in this language from now on; starts it if it had not been started."""
+    administration = _open(administration_id, now=now)
+    if language not in administration.instrument.languages:
+        raise AnswerRefused(f"This questionnaire is offered in {', '.join(administration.instrument.languages)}.")
+    administration.language = language
+    _mark_started(administration, now=now)
+    administration.save(update_fields=["language", "status", "started_at"])
+
+
+@transaction.atomic
+def record_answers(*, administration_id: int, given: Sequence[GivenAnswer], now: datetime) -> int:
+    """Store answers as they were given: into the answer log and the current answers. Returns the last sequence number.
+
+    Delivering the same answers again changes nothing. An answer that arrives late, after one with a higher sequence
+    number for the same item, goes into the log and leaves the current answer alone. All or nothing.
+
+    Raises
+    ------
+    AnswerRefused
+        For a code that is not asked, a value that is not offered or a sequence number below 1 (422); after the
+        questionnaire was finished or when the sequence number carries another answer (409); after expiry (410).
+    """
+    administration = _locked(administration_id)
+    answers = [_checked(administration, one) for one in given]
+    stored = _stored_at(administration, [one.sequence for one in answers])
+    fresh: list[_CheckedAnswer] = []
+    for one in answers:
+        if one.sequence not in stored:
+            stored[one.sequence] = (one.item, one.value)
+            fresh.append(one)
+        elif stored[one.sequence] != (one.item, one.value):
+            raise SequenceConflict(f"Sequence number {one.sequence} already carries another answer.")
+    if not fresh:
+        return administration.last_sequence
+    _require_open(administration, now=now)
+    late_items = [one.item for one in fresh if one.sequence < administration.last_sequence]
+    newest = _newest_sequences(administration, late_items)
+    for one in fresh:
+        if one.sequence > newest.get(one.item, 0):
+            administration.answers[one.item] = one.value
+            newest[one.item] = one.sequence
+    administration.last_sequence = max(administration.last_sequence, *(one.sequence for one in fresh))
+    _mark_started(administration, now=now)
+    AnswerEvent.objects.bulk_create(
+        AnswerEvent(
+            administration=administration,
+            sequence=one.sequence,
+            item=one.item,
+            value=one.value,
+            language=administration.language,
+            client_time=one.client_time,
+            received_at=now,
+        )
+        for one in fresh
+    )
+    administration.save(update_fields=["answers", "last_sequence", "status", "started_at"])
+    return administration.last_sequence
+
+
+@transaction.atomic
+def complete_administration(*, administration_id: int, now: datetime) -> None:
+    """Finish a questionnaire: every gap gets its reason, the answers become final, and scoring is asked for.
+
+    Finishing again changes nothing. "Completed" and "this dyad needs scoring" are committed together.
+    """
+    administration = _locked(administration_id)
+    if administration.is_completed:
+        return
+    _require_open(administration, now=now)
+    administration.answers = administration.questionnaire.closed_answers(administration.answers)
+    _mark_started(administration, now=now)
+    administration.status = Administration.Status.COMPLETED
+    administration.completed_at = now
+    administration.median_item_seconds = median_item_seconds(administration)
+    administration.save(update_fields=["answers", "status", "started_at", "completed_at", "median_item_seconds"])
+    administration_completed.send(sender=Administration, visit_ids=[administration.visit_id])
+
+
+def median_item_seconds(administration: Administration) -> float | None:
+    """Median seconds from one item to the next, from the answer log; None without any answered item.
+
+    Items that arrived together (a block of the clinician's page) share the time since the arrival before them.
+    """
+    codes = {code for code, entry in administration.questionnaire.entries.items() if isinstance(entry, Item)}
+    events = administration.events.order_by("received_at", "sequence").values_list("received_at", "item")
+    seconds: list[float] = []
+    seen: set[str] = set()
+    previous = administration.started_at
+    for received_at, arrived in groupby(events, key=lambda event: event[0]):
+        first_answers = {item for _, item in arrived if item in codes and item not in seen}
+        if previous is not None and first_answers:
+            elapsed = (received_at - previous).total_seconds()
+            seconds.extend([elapsed / len(first_answers)] * len(first_answers))
+        seen |= first_answers
+        previous = received_at
+    return median(seconds) if seconds else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CheckedAnswer:
+    item: str
+    value: Answer
+    sequence: int
+    client_time: datetime | None
+
+
+def _checked(administration: Administration, given: GivenAnswer) -> _CheckedAnswer:
+    if not 1 <= given.sequence <= 1_000_000:
+        raise AnswerRefused("The sequence number must be a whole number from 1 to 1,000,000.")
+    try:
+        value = administration.questionnaire.check_answer(given.item, given.value)
+    except InvalidAnswer as error:
+        raise AnswerRefused(str(error)) from error
+    return _CheckedAnswer(item=given.item, value=value, sequence=given.sequence, client_time=given.client_time)
+
+
+def _locked(administration_id: int) -> Administration:
+    """The row, held until the end of the transaction so that two deliveries cannot overtake each other."""
+    return Administration.objects.for_answering().select_for_update(of=("self",)).get(pk=administration_id)
+
+
+def _open(administration_id: int, *, now: datetime) -> Administration:
+    administration = _locked(administration_id)
+    _require_open(administration, now=now)
+    return administration
+
+
+def _require_open(administration: Administration, *, now: datetime) -> None:
+    if administration.is_completed:
+        raise QuestionnaireClosed("This questionnaire is finished; its answers can no longer change.")
+    if administration.is_expired(now=now):
+        raise LinkExpired("The time for answering this questionnaire is over.")
+
+
+def _mark_started(administration: Administration, *, now: datetime) -> None:
+    if administration.status == Administration.Status.WAITING:
+        administration.status = Administration.Status.STARTED
+        administration.started_at = now
+
+
+def _stored_at(administration: Administration, sequences: Sequence[int]) -> dict[int, tuple[str, Answer]]:
+    """The logged (item, value) at these sequence numbers; no query when all are new, as they nearly always are."""
+    used = [sequence for sequence in sequences if sequence <= administration.last_sequence]
+    if not used:
+        return {}
+    events = administration.events.filter(sequence__in=used).values_list("sequence", "item", "value")
+    return {sequence: (item, value) for sequence, item, value in events}
+
+
+def _newest_sequences(administration: Administration, items: Sequence[str]) -> dict[str, int]:
+    """The highest sequence number in the log for each of these items."""
+    if not items:
+        return {}
+    newest: dict[str, int] = {}
+    events = administration.events.filter(item__in=items).values_list("item", "sequence")
+    for item, sequence in events:
+        newest[item] = max(sequence, newest.get(item, 0))
+    return newest

@@ -1,0 +1,101 @@
+"""Scores of dyads, the work of making them, and the study-wide figures that the reliable gap rests on."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from studies.leases import Leased, LeaseQuerySet
+from studies.models import Study, Visit
+
+
+class ScoringRequestQuerySet(LeaseQuerySet):
+    """Visits whose answers have changed since they were scored."""
+
+    def unfinished(self) -> Self:
+        return self.filter(scored__lt=F("requested"))
+
+
+class ScoringRequest(Leased):
+    """One visit that needs scoring. `requested` counts the requests, `scored` the last one that was answered."""
+
+    visit = models.OneToOneField(Visit, on_delete=models.CASCADE, primary_key=True, related_name="scoring_request")
+    requested = models.PositiveIntegerField(default=1)
+    scored = models.PositiveIntegerField(default=0)
+    requested_at = models.DateTimeField(default=timezone.now)
+
+    objects = ScoringRequestQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("scoring request")
+        verbose_name_plural = _("scoring requests")
+        indexes = [
+            models.Index(
+                fields=["lease_expires_at"], name="scoring_due", condition=models.Q(scored__lt=F("requested"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"visit {self.visit_id}: {self.scored} of {self.requested}"
+
+
+class GapReference(models.Model):
+    """What a study's gaps are held against: mean gap and standard errors of measurement, per form and score.
+
+    `parameters` maps a score id to mean_gap, sem_patient and sem_clinician (in points, 0 to 100) with n, SD and omega
+    that they were made from. An analysis run sets it.
+    """
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="gap_references")
+    form = models.CharField(max_length=20)
+    parameters = models.JSONField()
+    source = models.CharField(max_length=100)
+    set_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("gap reference")
+        verbose_name_plural = _("gap references")
+        constraints = [models.UniqueConstraint(fields=["study", "form"], name="gap_reference_once")]
+
+    def __str__(self) -> str:
+        return f"{self.study_id} {self.form}"
+
+
+class DyadScore(models.Model):
+    """The scores of one visit: both roles' forms and, where the dyad is eligible, what lies between them.
+
+    `patient`, `clinician` and `dyad` hold what `scoring.rules.records` makes; null where that form is not finished.
+    The model's five domains stand beside them as columns, so that tables sort and filter without opening records.
+    """
+
+    visit = models.OneToOneField(Visit, on_delete=models.CASCADE, primary_key=True, related_name="score")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="scores")
+    form = models.CharField(max_length=20)
+    is_complete = models.BooleanField()  # both forms finished
+    is_eligible = models.BooleanField()
+    is_flagged = models.BooleanField()  # a quality flag on either form
+    patient = models.JSONField(null=True)
+    clinician = models.JSONField(null=True)
+    dyad = models.JSONField()
+    patient_valuing = models.FloatField(null=True)
+    patient_appreciating_power = models.FloatField(null=True)
+    patient_abiding = models.FloatField(null=True)
+    patient_competence = models.FloatField(null=True)
+    patient_outcome = models.FloatField(null=True)
+    clinician_valuing = models.FloatField(null=True)
+    clinician_appreciating_power = models.FloatField(null=True)
+    clinician_abiding = models.FloatField(null=True)
+    clinician_competence = models.FloatField(null=True)
+    clinician_outcome = models.FloatField(null=True)
+    rules_version = models.CharField(max_length=20)
+    scored_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("dyad score")
+        verbose_name_plural = _("dyad scores")
+        indexes = [models.Index(fields=["study", "is_complete"], name="score_by_study")]
+
+    def __str__(self) -> str:
+        return f"visit {self.visit_id}"
