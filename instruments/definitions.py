@@ -1,7 +1,7 @@
 """What an instrument is: immutable definitions, read from a released catalogue file and checked.
 
-Pure: no Django, no database, no clock. `read_instrument(path)` turns a catalogue file into an `Instrument`
-or raises `CatalogueError` naming the file, the place in it and the remedy.
+Pure: no Django, no database, no clock. `instruments.catalogue_reader.read_instrument(path)` turns a catalogue file
+into an `Instrument` or raises `CatalogueError` naming the file, the places in it and the remedies.
 """
 
 from collections.abc import Mapping
@@ -203,11 +203,23 @@ class Instrument:
         return tuple(self.items[code] for code in self.forms[form].order)
 
     def questions_for(self, role: Role, *, follow_up: bool) -> tuple[Question, ...]:
-        """The unscored questions that a role is asked, in order; conditions not yet applied."""
+        """The unscored questions that come with each form of a role, in order; conditions not yet applied.
+
+        A clinician fills in a form for every patient, so what concerns the clinician alone is left out here:
+        `clinician_characteristics` asks it once.
+        """
         return tuple(
             question
             for question in self.questions.values()
-            if role in question.text and (follow_up or not question.follow_up_only)
+            if role in question.text
+            and (follow_up or not question.follow_up_only)
+            and not (role == Role.CLINICIAN and question.section == "person")
         )
 
-
+    def clinician_characteristics(self) -> tuple[Question, ...]:
+        """The questions about the clinician as a person, asked once per clinician and not on each form."""
+        return tuple(
+            question
+            for question in self.questions.values()
+            if Role.CLINICIAN in question.text and question.section == "person"
+        )
