@@ -1,0 +1,35 @@
+"""Fixtures for every test. Imports no Django: the pure tests run where it isn't installed."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The folder that holds manage.py."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """The real browser that `scripts/find_browser.py` chose, or the one that CHROMIUM names."""
+    note = Path(sys.prefix) / "browser-path"
+    path = os.environ.get("CHROMIUM") or (note.read_text().strip() if note.exists() else "")
+    if not Path(path).is_file():
+        pytest.fail(f"No browser at {path!r}. Run `make browser`, or set CHROMIUM to the path of Chrome or Chromium.")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any], browser_path: str) -> dict[str, Any]:
+    """pytest-playwright's options, with our browser; root needs --no-sandbox, which Chromium refuses to do without."""
+    arguments = [*browser_type_launch_args.get("args", []), "--disable-quic", "--disable-component-update"]
+    if os.geteuid() == 0:
+        arguments.append("--no-sandbox")
+    return {**browser_type_launch_args, "executable_path": browser_path, "args": arguments}
