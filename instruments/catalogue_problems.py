@@ -1,6 +1,7 @@
 """What can be wrong with a catalogue file, told so that its author can mend it. Pure."""
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,17 @@ class ProblemLog:
     def add(self, place: str, what: str, remedy: str) -> None:
         """Note one fault and go on reading."""
         self.problems.append(Problem(file=self.file, place=place, what=what, remedy=remedy))
+
+    def fail(self, place: str, what: str, remedy: str) -> NoReturn:
+        """Note a fault behind which nothing more can be read, and end the reading.
+
+        Raises
+        ------
+        CatalogueError
+            Holding every fault noted so far.
+        """
+        self.add(place, what, remedy)
+        raise CatalogueError(tuple(self.problems))
 
     def raise_if_any(self) -> None:
         """End the reading if anything was found.

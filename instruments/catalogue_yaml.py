@@ -7,7 +7,7 @@ nor null.
 
 import yaml
 from yaml.constructor import SafeConstructor
-from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, NodeEvent
+from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, NodeEvent, ScalarEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from instruments.catalogue_problems import ProblemLog
@@ -33,15 +33,12 @@ def decode(content: bytes, log: ProblemLog) -> str:
         If the file is too large or not UTF-8.
     """
     if len(content) > MAXIMUM_BYTES:
-        log.add("file", f"is larger than {MAXIMUM_BYTES:,} bytes.", "Check that this is a catalogue file.")
-        log.raise_if_any()
+        log.fail("file", f"is larger than {MAXIMUM_BYTES:,} bytes.", "Check that this is a catalogue file.")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        log.add(f"line {line}", "is not UTF-8.", "Save the file as UTF-8.")
-        log.raise_if_any()
-        raise  # not reached: the log holds a problem
+        log.fail(f"line {line}", "is not UTF-8.", "Save the file as UTF-8.")
 
 
 def load_strictly(text: str, log: ProblemLog) -> Plain:
@@ -60,13 +57,11 @@ def load_strictly(text: str, log: ProblemLog) -> Plain:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}" if mark else "file"
-        log.add(place, f"is not valid YAML: {error.problem or error.context}.", "Mend the syntax.")
+        log.fail(place, f"is not valid YAML: {error.problem or error.context}.", "Mend the syntax.")
     except yaml.YAMLError:
-        log.add("file", "holds characters that YAML does not allow.", "Remove control characters.")
-    log.raise_if_any()
+        log.fail("file", "holds characters that YAML does not allow.", "Remove control characters.")
     if node is None:
-        log.add("file", "is empty.", "A catalogue file holds one mapping: instrument, version, items and so on.")
-        log.raise_if_any()
+        log.fail("file", "is empty.", "A catalogue file holds one mapping: instrument, version, items and so on.")
     content = _Converter(log).convert(node, "")
     log.raise_if_any()
     return content
@@ -85,22 +80,20 @@ def entry_name(entry: object, number: int) -> str:
 def _check_characters(text: str, log: ProblemLog) -> None:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        log.add(f"line {line}", "holds a NUL character.", "Remove it; the file may be damaged.")
+        log.fail(f"line {line}", "holds a NUL character.", "Remove it; the file may be damaged.")
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
-        log.add("file", "holds half of a surrogate pair.", "Save the file as UTF-8.")
-    else:
-        if size > MAXIMUM_BYTES:
-            log.add("file", f"is larger than {MAXIMUM_BYTES:,} bytes.", "Check that this is a catalogue file.")
-    log.raise_if_any()
+        log.fail("file", "holds half of a surrogate pair.", "Save the file as UTF-8.")
+    if size > MAXIMUM_BYTES:
+        log.fail("file", f"is larger than {MAXIMUM_BYTES:,} bytes.", "Check that this is a catalogue file.")
 
 
 def _check_events(text: str, log: ProblemLog) -> None:
     """Look at the stream before anything is built from it, so that no bomb is ever unfolded."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        place = f"line {event.start_mark.line + 1}"
+        place = f"line {event.start_mark.line + 1}" if event.start_mark else "file"
         if isinstance(event, AliasEvent):
             log.add(place, f"uses the alias *{event.anchor}.", "Write the content out.")
         elif isinstance(event, NodeEvent) and event.anchor is not None:
@@ -109,7 +102,7 @@ def _check_events(text: str, log: ProblemLog) -> None:
             documents += 1
             if documents > 1:
                 log.add(place, "starts a second document.", "One file holds one instrument: remove the '---'.")
-        if isinstance(event, NodeEvent) and getattr(event, "tag", None) is not None:
+        if isinstance(event, ScalarEvent | CollectionStartEvent) and event.tag is not None:
             log.add(place, f"sets the tag {event.tag}.", "Remove the tag.")
         if isinstance(event, CollectionStartEvent):
             depth += 1
@@ -135,7 +128,9 @@ class _Converter:
                 self.convert(child, f"{place}/{self._name(child, number)}")
                 for number, child in enumerate(node.value, start=1)
             ]
-        return self._scalar(node, place)
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, place)
+        raise TypeError(f"PyYAML composed a node of the unknown kind {type(node).__name__}.")
 
     def _mapping(self, node: MappingNode, place: str) -> dict[str, Plain]:
         values: dict[str, Plain] = {}
@@ -158,7 +153,7 @@ class _Converter:
             values[key] = self.convert(value_node, child_place)
         return values
 
-    def _scalar(self, node: Node, place: str) -> Plain:
+    def _scalar(self, node: ScalarNode, place: str) -> Plain:
         kind = node.tag.removeprefix(_TAG)
         try:
             match kind:

@@ -1,7 +1,7 @@
 """Everything that changes what was asked and answered. Each function is one transaction."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
@@ -264,6 +264,107 @@ def complete_administration(*, administration_id: int, now: datetime) -> None:
     administration.median_item_seconds = median_item_seconds(administration)
     administration.save(update_fields=["answers", "status", "started_at", "completed_at", "median_item_seconds"])
     administration_completed.send(sender=Administration, visit_ids=[administration.visit_id])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedForm:
+    """A questionnaire that was filled in elsewhere: all its answers, checked and closed."""
+
+    dyad: Dyad
+    wave: Wave
+    role: Role
+    form: str
+    language: str
+    answers: Mapping[str, Answer]
+    completed_at: datetime
+    median_item_seconds: float | None = None
+
+
+@transaction.atomic
+def store_finished_forms(
+    *,
+    study: Study,
+    instrument_version: InstrumentVersion,
+    forms: Sequence[FinishedForm],
+    mode: Administration.Mode,
+    now: datetime,
+) -> None:
+    """Store whole finished questionnaires: visits where missing, administrations, their answer log, and the announcement.
+
+    A questionnaire of the same visit and role that waits unanswered is taken over; its link stops working.
+    The partner's questionnaire of a new visit stays open for `link_valid_days` of its study, without a link yet.
+    """
+    visits = {
+        (visit.dyad_id, visit.wave_id): visit
+        for visit in Visit.objects.filter(dyad__study=study).select_related("dyad__study")
+    }
+    new_visits = {
+        (form.dyad.pk, form.wave.pk): Visit(
+            dyad=form.dyad, wave=form.wave, form=form.form, visit_date=form.completed_at.date(), created_at=now
+        )
+        for form in forms
+        if (form.dyad.pk, form.wave.pk) not in visits
+    }
+    Visit.objects.bulk_create(new_visits.values(), batch_size=500)
+    visits |= new_visits
+    finished = {(visits[form.dyad.pk, form.wave.pk].pk, form.role.value): form for form in forms}
+    new_pks = {visit.pk for visit in new_visits.values()}
+    for pk, role in finished:
+        if pk not in new_pks:
+            Administration.objects.filter(visit=pk, role=role, status=Administration.Status.WAITING).delete()
+    places = set(finished) | {(pk, role.value) for pk in new_pks for role in Role}
+    visit_by_pk = {visit.pk: visit for visit in visits.values()}
+    stored = Administration.objects.bulk_create(
+        (
+            _administration(visit_by_pk[visit], role, finished.get((visit, role)), instrument_version, mode, now)
+            for visit, role in sorted(places)
+        ),
+        batch_size=500,
+    )
+    AnswerEvent.objects.bulk_create(
+        (
+            AnswerEvent(
+                administration=administration,
+                sequence=sequence,
+                item=item,
+                value=value,
+                language=administration.language,
+                received_at=now,
+            )
+            for administration in stored
+            for sequence, (item, value) in enumerate(administration.answers.items(), start=1)
+        ),
+        batch_size=5000,
+    )
+    administration_completed.send(sender=Administration, visit_ids=sorted({visit for visit, _ in finished}))
+
+
+def _administration(
+    visit: Visit,
+    role: str,
+    form: FinishedForm | None,
+    version: InstrumentVersion,
+    mode: Administration.Mode,
+    now: datetime,
+) -> Administration:
+    """A finished questionnaire, or the open one of its partner."""
+    administration = Administration(
+        visit=visit,
+        role=role,
+        instrument_version=version,
+        form=visit.form,
+        token_hash=hash_token(new_token()),
+        expires_at=now + timedelta(days=visit.dyad.study.link_valid_days),
+    )
+    if form is not None:
+        administration.mode = mode
+        administration.status = Administration.Status.COMPLETED
+        administration.language = form.language
+        administration.started_at = administration.completed_at = form.completed_at
+        administration.answers = dict(form.answers)
+        administration.last_sequence = len(form.answers)
+        administration.median_item_seconds = form.median_item_seconds
+    return administration
 
 
 def median_item_seconds(administration: Administration) -> float | None:

@@ -1,5 +1,6 @@
 """Scores of dyads, the work of making them, and the study-wide figures that the reliable gap rests on."""
 
+import uuid
 from typing import Self
 
 from django.db import models
@@ -11,19 +12,27 @@ from studies.leases import Leased, LeaseQuerySet
 from studies.models import Study, Visit
 
 
+#: The stamp of a request that was never answered.
+NEVER = uuid.UUID(int=0)
+
+
 class ScoringRequestQuerySet(LeaseQuerySet):
     """Visits whose answers have changed since they were scored."""
 
     def unfinished(self) -> Self:
-        return self.filter(scored__lt=F("requested"))
+        return self.exclude(scored=F("requested"))
 
 
 class ScoringRequest(Leased):
-    """One visit that needs scoring. `requested` counts the requests, `scored` the last one that was answered."""
+    """One visit that needs scoring. Each request is a new stamp; `scored` is the stamp of the last one answered.
+
+    Stamps, not counters: an upsert can only set a value, and two questionnaires finished in the same moment must both
+    leave the row unanswered.
+    """
 
     visit = models.OneToOneField(Visit, on_delete=models.CASCADE, primary_key=True, related_name="scoring_request")
-    requested = models.PositiveIntegerField(default=1)
-    scored = models.PositiveIntegerField(default=0)
+    requested = models.UUIDField(default=uuid.uuid4)
+    scored = models.UUIDField(default=NEVER)
     requested_at = models.DateTimeField(default=timezone.now)
 
     objects = ScoringRequestQuerySet.as_manager()
@@ -32,13 +41,11 @@ class ScoringRequest(Leased):
         verbose_name = _("scoring request")
         verbose_name_plural = _("scoring requests")
         indexes = [
-            models.Index(
-                fields=["lease_expires_at"], name="scoring_due", condition=models.Q(scored__lt=F("requested"))
-            ),
+            models.Index(fields=["lease_expires_at"], name="scoring_due", condition=~models.Q(scored=F("requested"))),
         ]
 
     def __str__(self) -> str:
-        return f"visit {self.visit_id}: {self.scored} of {self.requested}"
+        return f"visit {self.visit_id}"
 
 
 class GapReference(models.Model):

@@ -1,0 +1,16 @@
+"""Every URL of the site; each package brings its own."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from healing_survey import health
+
+urlpatterns = [
+    path("health/live/", health.live, name="health_live"),
+    path("health/ready/", health.ready, name="health_ready"),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/", admin.site.urls),
+    path("", include("instruments.urls")),
+    path("", include("analysis.urls")),
+    path("", include("studies.urls")),
+]

@@ -1,0 +1,14 @@
+"""URLs of the questionnaires. The token in the path is a capability: whoever holds the link may answer."""
+
+from django.urls import URLPattern, path
+
+from instruments import views
+
+urlpatterns: list[URLPattern] = [
+    path("q/<str:token>/", views.questionnaire, name="questionnaire"),
+    path("q/<str:token>/page/<int:number>/", views.questionnaire_page, name="questionnaire_page"),
+    path("q/<str:token>/language/", views.questionnaire_language, name="questionnaire_language"),
+    path("q/<str:token>/review/", views.questionnaire_review, name="questionnaire_review"),
+    path("q/<str:token>/finish/", views.questionnaire_finish, name="questionnaire_finish"),
+    path("q/<str:token>/answers/", views.questionnaire_answers, name="questionnaire_answers"),
+]

@@ -1,0 +1,15 @@
+"""The one door to the audit trail."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+
+from studies.models import AuditEvent, Study
+
+
+def record(
+    *, study: Study | None, actor: AbstractBaseUser | None, action: str, detail: dict[str, Any], now: datetime
+) -> None:
+    """Add one line. `detail` holds codes and counts, never an answer or a name."""
+    AuditEvent.objects.create(study=study, actor=actor, action=action, detail=detail, at=now)
