@@ -139,7 +139,7 @@ class Entry:
             entry = Entry.read(self.log, place, value, required=required, optional=optional, languages=self.languages)
             own_name = entry.values.get(name)
             if isinstance(own_name, str | int) and own_name in seen:
-                self.log.add(place, f"has a {name} that stands twice.", f"Give each its own {name}.")
+                self.log.add(place, f"its {name} stands twice.", f"Give each its own {name}.")
                 continue
             if isinstance(own_name, str | int):
                 seen.add(own_name)

@@ -68,9 +68,9 @@ def load_strictly(text: str, log: ProblemLog) -> Plain:
 
 
 def entry_name(entry: object, number: int) -> str:
-    """How a place names one entry of a list: its code, id or value, else its position from 1."""
+    """How a place names one entry of a list: its id, code or value, else its position from 1."""
     if isinstance(entry, dict):
-        for key in ("code", "id", "value"):
+        for key in ("id", "code", "value"):
             name = entry.get(key)
             if isinstance(name, str | int) and not isinstance(name, bool):
                 return str(name)
