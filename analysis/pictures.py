@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
+import numpy as np
 import numpy.typing as npt
 
 from analysis.psychometrics.errors import AnalysisInputError
@@ -20,7 +21,7 @@ PATIENT = "#0b6e6e"  # 6.0:1 on white
 CLINICIAN = "#b3541e"  # 5.2:1
 TEXT = "#1f2933"  # 14.7:1
 MUTED = "#52606d"  # 6.5:1, for secondary text
-LINE = "#9aa5b1"
+LINE = "#7b8794"  # 3.7:1, for lines that carry meaning
 GRID = "#e4e7eb"
 BAND = "#f5f7fa"
 PAPER = "#ffffff"
@@ -67,7 +68,7 @@ def scree_plot(
         )
     # Beyond a dozen or so the plot is a flat tail; the words still hold every value above the reference.
     shown = min(len(observed), max(12, 2 + _leading_above(observed, p95)))
-    height, left, right, top, bottom = 268, 40, 14, 66, 44
+    height, left, right, top, bottom = 288, 40, 14, 86, 44
     step = _nice_step(max(observed[0], p95[0]) / 4)
     ceiling = step * math.ceil(max(observed[0], p95[0]) / step + 1e-9)
 
@@ -131,7 +132,7 @@ def _scree_legend(labels: ScreeLabels) -> str:
         (labels.reference_p95, f'stroke="{CLINICIAN}" stroke-width="1.75" stroke-dasharray="5 4"', False),
         (labels.reference_mean, f'stroke="{LINE}" stroke-width="1.5"', False),
     )
-    left, parts = 130, []
+    left, parts = 40, []
     for number, (label, stroke, with_mark) in enumerate(rows):
         y = 12 + 17 * number
         parts.append(f'<line x1="{left}" x2="{left + 26}" y1="{y}" y2="{y}" {stroke}/>')
@@ -165,8 +166,8 @@ class ProfileLabels:
 def profile_plot(rows: Sequence[ProfileRow], labels: ProfileLabels) -> str:
     """Draw patient and clinician side by side: one row per component, grouped by domain in the order given.
 
-    The patient's mark is a filled circle, the clinician's an open diamond; a thin line joins them. Where one side has no
-    score the row says so at its end, in the form `labels.no_score` with the mark of that side.
+    The patient's mark is a filled circle, the clinician's an open diamond; a thin line joins them. Where a side has no
+    score the row says so in words, and its mark is absent.
 
     Raises
     ------
@@ -182,15 +183,14 @@ def profile_plot(rows: Sequence[ProfileRow], labels: ProfileLabels) -> str:
                     f"profile_plot requires scores from 0 to 100; {row.label} has one outside. "
                     "Remedy: pass scores, not item means; None for no score."
                 )
-    parts, top, y = [_profile_legend(labels)], 52.0, 52.0
+    parts, top, y = [_profile_legend(labels), *_scale_ticks(24)], 52.0, 52.0
     for domain, members in groupby(rows, key=lambda row: row.domain):
         group = list(members)
         parts.append(f'<rect x="0" y="{y:.0f}" width="{_WIDTH}" height="24" fill="{BAND}"/>')
         parts.append(_text(8, y + 16.5, domain, size=13, weight="600"))
-        parts.extend(_scale_ticks(y))
         y += 24
         for row in group:
-            lines = _wrapped(row.label, 21)
+            lines = _wrapped(row.label, 19)
             row_height = 28 if len(lines) == 1 else 38
             parts.append(_profile_row(row, lines, labels, top=y, height=row_height))
             y += row_height
@@ -200,11 +200,12 @@ def profile_plot(rows: Sequence[ProfileRow], labels: ProfileLabels) -> str:
         f"{labels.clinician} {_spoken(row.clinician, labels)}"
         for row in rows
     )
-    height = math.ceil(max(y - 6, top + 24))
+    parts.extend(_scale_ticks(y - 12))
+    height = math.ceil(max(y + 10, top + 24))
     return _svg(height=height, title=labels.title, description=f"{labels.description} {words}.", parts=parts)
 
 
-_PLOT_LEFT, _PLOT_RIGHT = 154.0, 346.0
+_PLOT_LEFT, _PLOT_RIGHT = 156.0, 346.0
 
 
 def _at(score: float) -> float:
@@ -240,27 +241,25 @@ def _profile_row(row: ProfileRow, lines: Sequence[str], labels: ProfileLabels, *
             f'<line x1="{_at(patient):.1f}" x2="{_at(clinician):.1f}" y1="{middle:.1f}" y2="{middle:.1f}" '
             f'stroke="{MUTED}" stroke-width="1.5"/>'
         )
+    parts.append(_no_score(row, labels, middle))
     if clinician is not None:
         parts.append(_diamond(_at(clinician), middle))
     if patient is not None:
         # Equal scores would hide one mark: the circle is small enough to sit within the open diamond.
         parts.append(_circle(_at(patient), middle))
-    parts.append(_no_score(row, labels, middle))
     return "".join(parts)
 
 
 def _no_score(row: ProfileRow, labels: ProfileLabels, middle: float) -> str:
-    """Say in the row which side has no score, where the other side's mark leaves room."""
+    """Say in the row that a side has no score: the one whose mark is not there."""
     if row.patient is not None and row.clinician is not None:
         return ""
     known = row.patient if row.patient is not None else row.clinician
     if known is None:
         return _text(_at(50), middle + 4, labels.no_score, size=11, fill=MUTED, anchor="middle", paper=True)
-    who = labels.patient if row.patient is None else labels.clinician
-    words = f"{who}: {labels.no_score}"
-    if known >= 50:
-        return _text(_PLOT_LEFT + 3, middle + 4, words, size=11, fill=MUTED, paper=True)
-    return _text(_PLOT_RIGHT, middle + 4, words, size=11, fill=MUTED, anchor="end", paper=True)
+    # Words only, in the half that the other mark leaves free: the missing side's mark would be read as a score.
+    left = _PLOT_LEFT + 6 if known >= 50 else _at(50) + 12
+    return _text(left, middle + 4, labels.no_score, size=11, fill=MUTED, paper=True)
 
 
 def _spoken(score: float | None, labels: ProfileLabels) -> str:
@@ -287,7 +286,7 @@ class DistributionLabels:
 
 
 def distribution_bars(counts: Sequence[int], labels: DistributionLabels) -> str:
-    """Draw one item's answers as a stacked bar, lowest category on the left, light to dark; shares of 12 % up are printed.
+    """Draw one item's answers as a stacked bar, lowest category on the left, light to dark, shares of 12 % up in print.
 
     Raises
     ------
@@ -323,6 +322,8 @@ def distribution_bars(counts: Sequence[int], labels: DistributionLabels) -> str:
             ink = PAPER if step in STEPS[3:] else TEXT
             parts.append(_text(start + share * width / 2, 15.5, f"{share:.0%}", size=11, fill=ink, anchor="middle"))
         start += share * width
+    # The outline shows the whole even where its lightest part is next to white.
+    parts.append(f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" fill="none" stroke="{LINE}"/>')
     words = "; ".join(
         f"{category}: {count} ({count / total:.0%})" for category, count in zip(labels.categories, counts, strict=True)
     )
@@ -330,20 +331,20 @@ def distribution_bars(counts: Sequence[int], labels: DistributionLabels) -> str:
 
 
 def _finite(values: npt.ArrayLike, who: str) -> list[float]:
-    array = as_responses([values], who=who)[0]
-    if not (array == array).all():  # NaN differs from itself
+    array = as_responses(np.atleast_2d(np.asarray(values)), who=who)[0]
+    if np.isnan(array).any():
         raise AnalysisInputError(f"{who} requires numbers without gaps; got NaN. Remedy: leave the picture out.")
     return [float(value) for value in array]
 
 
 def _nice_step(rough: float) -> float:
     """Return the smallest of 1, 2, 5 × a power of ten that is not below `rough`."""
-    power = 10 ** math.floor(math.log10(rough))
+    power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 
 def _wrapped(label: str, room: int) -> list[str]:
-    """Break a label at a space into at most two lines of about `room` letters; what is longer is cut with an ellipsis."""
+    """Break a label at a space into two lines at most of about `room` letters; what is longer ends in an ellipsis."""
     if len(label) <= room:
         return [label]
     lines = [""]

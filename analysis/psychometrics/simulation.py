@@ -245,9 +245,9 @@ def simulate_dyads(
     Notes
     -----
     Component scores: P_ij = √ICC_P·β_i + √(1−ICC_P)·γ_ij and C_ij = α_i + √(1−ICC_C)·δ_ij, with β, γ, δ of the
-    component correlation matrix, α_i of variance ICC_C made of a rating style common to all components
-    and a part that correlates with β so that corr(α, β) is the generalised reciprocity; corr(γ, δ) is the dyadic reciprocity (Kenny, Kashy & Cook
-    2006, ch. 10). Items: y* = λ·score + method + residual with variance 1, cut at normal thresholds.
+    component correlation matrix, α_i of variance ICC_C made of a rating style common to all components and a part that
+    correlates with β so that corr(α, β) is the generalised reciprocity; corr(γ, δ) is the dyadic reciprocity (Kenny,
+    Kashy & Cook 2006, ch. 10). Items: y* = λ·score + method + residual with variance 1, cut at normal thresholds.
     """
     clinician_index, site_of_clinician = _caseloads(design, rng)
     n_dyads = len(clinician_index)
@@ -419,7 +419,7 @@ def _blank(
 def _break_off(items: CodeMatrix, share: float, rng: np.random.Generator) -> BoolArray:
     """Mark the rest of some forms as not reached, from a random item on; return who finished."""
     n_rows, n_items = items.shape
-    finished: BoolArray = rng.random(n_rows) >= share
+    finished = np.asarray(rng.random(n_rows) >= share, dtype=np.bool_)
     stop = np.where(finished, n_items, rng.integers(0, n_items, size=n_rows))
     items[np.arange(n_items) >= stop[:, None]] = NOT_REACHED
     return finished
