@@ -217,6 +217,8 @@ def _check_bounds(question: Question, place: str, log: ProblemLog) -> None:
             log.add(f"{place}/{bound}", "is missing.", "Give the least and the greatest number that can be true.")
         if question.kind not in _NUMERIC and value is not None:
             log.add(f"{place}/{bound}", f"has no place on a question of the kind {question.kind}.", "Remove it.")
+        if question.kind in ("integer", "years_months") and value is not None and value % 1:
+            log.add(f"{place}/{bound}", f"is {value:g} on a question that takes whole numbers.", "Use a whole number.")
     if question.minimum is not None and question.maximum is not None and question.minimum > question.maximum:
         log.add(f"{place}/minimum", f"is {question.minimum:g}, above the maximum.", "Exchange or correct the two.")
 

@@ -333,7 +333,7 @@ def _example(entry: Entry, instrument: Instrument) -> ScoringExample:
 
 
 def _answer(entry: Entry, key: str, value: Plain) -> int | str:
-    if isinstance(value, int | str) and not isinstance(value, bool):
+    if isinstance(value, int | str) and not isinstance(value, bool) and value != "":
         return value
     entry.log.add(
         entry.at(key), f"must be a scale point or a reason of absence, but is {kind_of(value)}.", "Write 4 or SKIPPED."

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -509,6 +509,13 @@ DEFECTS: list[tuple[str, Plant, str, str, str]] = [
         "greatest",
     ),
     (
+        "fraction as a bound",
+        put("questions", "pt_age", "maximum", 99.5),
+        "questions/pt_age/maximum",
+        "whole numbers",
+        "Use",
+    ),
+    (
         "bounds of a choice",
         put("questions", "pt_sex", "minimum", 1),
         "questions/pt_sex/minimum",
@@ -632,6 +639,13 @@ DEFECTS: list[tuple[str, Plant, str, str, str]] = [
         "1, 2, 3, 4, 5",
     ),
     (
+        "empty answer",
+        within("examples/test_vector/answers/VN1", ""),
+        "examples/test_vector/answers/VN1",
+        "must be",
+        "Write 4",
+    ),
+    (
         "unknown absence",
         within("examples/test_vector/answers/VN1", "LOST"),
         "examples/test_vector/answers/VN1",
@@ -737,6 +751,57 @@ def test_all_faults_are_told_at_once() -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
     assert "draft.yaml: items/VN3/text/clinician/es: is empty. Write the text." in lines
+
+
+def paths_of(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where every value below the top stands, depth first."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*path, key)
+        yield from paths_of(child, (*path, key))
+
+
+WRONG_VALUES: list[object] = [
+    None,
+    [],
+    {},
+    "",
+    3.5,
+    True,
+    -1,
+    ["x", 1],
+    {"en": 1},
+    [[1]],
+    [{}],
+    10**30,
+    {"patient": None},
+]
+
+
+def n_faults(document: Document) -> int:
+    """How many problems the reader finds; 0 if it takes the document for sound."""
+    try:
+        parse_instrument(json.dumps(document), source="draft.yaml")
+    except CatalogueError as error:
+        return len(error.problems)
+    return 0
+
+
+@pytest.mark.parametrize("start", range(0, 40, 8))
+def test_a_wrong_value_anywhere_never_crashes_the_reader(start: int) -> None:
+    """Whatever stands wherever in the file, the reader ends in an instrument or in a list of problems."""
+    refused = 0
+    # Some hundred of the three thousand values, each replaced by one kind of wrong value in turn.
+    paths = list(paths_of(RELEASED))[start::160]
+    for number, path in enumerate(paths):
+        document = copy.deepcopy(RELEASED)
+        node: Any = document
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = WRONG_VALUES[(number + start) % len(WRONG_VALUES)]
+        refused += n_faults(document) > 0
+    # A few of the values are right where they happen to fall, e.g. "True" for a truth value.
+    assert refused >= 0.8 * len(paths)
 
 
 # (name, the text, the place told, a part of what is told)
