@@ -28,7 +28,7 @@ with sync_playwright() as playwright:
 
 
 def runs(path: str) -> bool:
-    """Whether this program starts: a wrapper without its browser (Ubuntu's snap stub) or a missing library shows here."""
+    """Whether this program starts: a wrapper without its browser (Ubuntu's snap stub) is found out here."""
     try:
         return subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

@@ -29,9 +29,7 @@ def problems(path: Path) -> list[str]:
 
 def _texts(catalogue: polib.POFile | polib.MOFile) -> dict[tuple[str | None, str], object]:
     return {
-        (entry.msgctxt, entry.msgid): entry.msgstr_plural or entry.msgstr
-        for entry in catalogue
-        if not entry.obsolete and entry.translated()
+        (entry.msgctxt, entry.msgid): entry.msgstr_plural or entry.msgstr for entry in catalogue.translated_entries()
     }
 
 
