@@ -201,7 +201,8 @@ def spearman_brown(r: float, *, n_items: int = 2) -> float:
     Notes
     -----
     n·r / (1 + (n − 1)·r), Spearman (1910) and Brown (1910). For a scale of two items this is the coefficient to report
-    (Eisinga, te Grotenhuis & Pelzer 2013). A negative `r` gives a negative coefficient: check the keying.
+    (Eisinga, te Grotenhuis & Pelzer 2013). A negative `r` gives a negative coefficient: check the keying. NaN in gives
+    NaN out.
 
     Raises
     ------
@@ -213,6 +214,8 @@ def spearman_brown(r: float, *, n_items: int = 2) -> float:
     >>> round(spearman_brown(0.5), 4)
     0.6667
     """
+    if math.isnan(r):
+        return float("nan")
     if not -1 <= r <= 1 or n_items < 1:
         raise AnalysisInputError(
             f"spearman_brown requires a correlation within -1 to 1 and at least one item; got r = {r} and {n_items}. "

@@ -257,6 +257,8 @@ def simulate_dyads(
     patient_items = _graded_answers(
         structure, design, patient_latent, shared, difficulty, ceiling=design.patient_ceiling_share, rng=rng
     )
+    if design.matched_residual_correlation < 0:
+        np.negative(shared, out=shared)
     clinician_items = _graded_answers(
         structure, design, clinician_latent, shared, difficulty, ceiling=design.clinician_ceiling_share, rng=rng
     )
@@ -362,9 +364,9 @@ def _graded_answers(
     """Turn component scores into marks of 1 to 5, reverse-keyed items as they stand on the form."""
     n_dyads = len(latent)
     overlap = design.matched_residual_correlation
-    # Half of a residual correlation r from a common part: each role holds √|r| of it (with its sign for one of them).
+    # Each role's residual holds √|r| of a common part; the caller turned it round for one role if r is negative.
     residual = np.float32(math.sqrt(1 - abs(overlap))) * _noise(rng, n_dyads, structure.n_items)
-    residual += np.float32(math.copysign(math.sqrt(abs(overlap)), overlap)) * shared
+    residual += np.float32(math.sqrt(abs(overlap))) * shared
     method = np.where(structure.reversed_item, design.reverse_method_loading, 0.0).astype(np.float32)
     unique = np.sqrt(1 - design.loading**2 - method**2).astype(np.float32)
     residual *= unique
