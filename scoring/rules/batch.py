@@ -44,7 +44,7 @@ ReasonCodes = npt.NDArray[np.uint8]
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 #: Rows worked on at a time: large enough to hide the interpreter, small enough to stay in the processor's cache.
-CHUNK_ROWS = 2048
+CHUNK_ROWS = 4096
 
 #: Columns of `ProfileBatch.values`.
 PROFILE_FIELDS = ("d_squared", "elevation", "scatter", "shape", "correlation", "double_entry_icc")
