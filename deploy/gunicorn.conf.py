@@ -6,6 +6,8 @@ bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "4"))
+# Loaded once, then forked: a start costs one import instead of one a worker, and a killed worker is back at once.
+preload_app = True
 timeout = 60
 graceful_timeout = 8
 keepalive = 5

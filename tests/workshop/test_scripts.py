@@ -93,7 +93,7 @@ def test_unfit_service_addresses_are_refused(variable: str, url: str, said: str)
 
 def test_translations_are_checked_and_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalogue is clean only when every text is translated, none is doubtful and the compiled file is the same."""
-    monkeypatch.setattr(translations, "LOCALE", tmp_path / "locale")
+    monkeypatch.setattr(translations, "ROOT", tmp_path)
     path = tmp_path / "locale" / "es" / "LC_MESSAGES" / "django.po"
     path.parent.mkdir(parents=True)
     catalogue = polib.POFile()
