@@ -170,9 +170,7 @@ def _entry(
             options = (*scale, OptionText(value=Absence.DOES_NOT_APPLY.value, label=label, apart=True))
     else:
         control = "number" if entry.kind in ("integer", "number") else entry.kind
-        options = tuple(
-            _option(option, role, language, apart=option.value == PREFER_NOT) for option in entry.options
-        )
+        options = tuple(_option(option, role, language, apart=option.value == PREFER_NOT) for option in entry.options)
         if control == "scale":
             options = (*scale, *options)
         decimals = entry.kind == "number"

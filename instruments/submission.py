@@ -42,7 +42,9 @@ def read_submission(
         If a field does not belong to this page, or the sequence number or the button is none that the page sends.
     """
     raw = {name: posted.getlist(name) for name in posted}
-    allowed = {"sequence", "action", "csrfmiddlewaretoken"}.union(*(_fields(questionnaire, code) for code in page.codes))
+    allowed = {"sequence", "action", "csrfmiddlewaretoken"}.union(
+        *(_fields(questionnaire, code) for code in page.codes)
+    )
     if not allowed.issuperset(raw):
         raise MalformedSubmission(f"Page {page.number} of the {questionnaire.form} form has no such field.")
     answers: dict[str, Answer] = {}
@@ -86,7 +88,7 @@ def _value(
         return None
     kind = entry.kind if isinstance(entry, Question) else "scale"
     if kind in ("scale", "choice"):
-        return sent[0][0] if len(sent[0]) == 1 else sent[0]
+        return (sent[0][0] or None) if len(sent[0]) == 1 else sent[0]
     given = [one.strip() for values in sent for one in values if one.strip()]
     rest = [one for one in given if one not in (PREFER_NOT, Absence.PREFER_NOT)]
     if not given:

@@ -1,0 +1,540 @@
+"""The questionnaire pages of patients and clinicians.
+
+The secret in the link is the only authority: there is no login and no cookie, and an unknown link looks like any other.
+Everything works without scripts; the JSON endpoint lets a script save each answer the moment it is given.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, Concatenate, NoReturn, ParamSpec
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.template import loader
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import get_language_info
+from django.views.decorators.csrf import csrf_exempt
+
+from instruments import services
+from instruments.definitions import Absence, Answer, Role
+from instruments.models import Administration
+from instruments.page_texts import PREFER_NOT, EntryText, FormText, form_text
+from instruments.questionnaire import Page, Questionnaire
+from instruments.services import AnswerRefused, GivenAnswer, LinkExpired, QuestionnaireClosed, SequenceConflict
+from instruments.submission import MalformedSubmission, Submission, read_submission
+
+MAXIMUM_JSON_BYTES = 16 * 1024
+
+_Parameters = ParamSpec("_Parameters")
+
+_HEADERS = {
+    # The address holds the secret, and the page holds answers: nobody keeps either, nobody passes them on.
+    "Cache-Control": "no-store, private",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex, nofollow, noarchive",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+
+
+class PageNotFound(Exception):
+    """This questionnaire has no such page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """The addresses of one questionnaire."""
+
+    root: str
+
+    def page(self, number: int) -> str:
+        return f"{self.root}page/{number}/"
+
+    @property
+    def language(self) -> str:
+        return f"{self.root}language/"
+
+    @property
+    def review(self) -> str:
+        return f"{self.root}review/"
+
+    @property
+    def finish(self) -> str:
+        return f"{self.root}finish/"
+
+    @property
+    def answers(self) -> str:
+        return f"{self.root}answers/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A questionnaire that a link opened, as the views need it."""
+
+    administration: Administration
+    questionnaire: Questionnaire
+    links: Links
+    language: str
+    now: datetime
+
+    @property
+    def answers(self) -> dict[str, Answer]:
+        return self.administration.answers
+
+    @property
+    def text(self) -> FormText:
+        return form_text(self.questionnaire, self.language)
+
+    @property
+    def is_completed(self) -> bool:
+        return self.administration.is_completed
+
+
+_View = Callable[Concatenate[HttpRequest, Opened, _Parameters], HttpResponse]
+_Refusal = Callable[[int, str, Opened | None], HttpResponse]
+
+
+def _opened_by_token(*, refuse: _Refusal, **by_method: _View[_Parameters]) -> Callable[..., HttpResponse]:
+    """One address: finds the questionnaire by its secret, speaks its language and answers every refusal kindly.
+
+    `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show.
+    """
+    methods = sorted({*by_method, "HEAD"} if "GET" in by_method else by_method)
+
+    # Exempt from the CSRF check: no cookie or session is consulted, so another site's page has no authority to borrow.
+    # A delivery that was queued offline must still be accepted a day later.
+    @csrf_exempt
+    @wraps(next(iter(by_method.values())))
+    def view(request: HttpRequest, token: str, **kwargs: Any) -> HttpResponse:
+        response = _respond(request, token, kwargs)
+        for name, value in _HEADERS.items():
+            response.headers[name] = value
+        return response
+
+    def _respond(request: HttpRequest, token: str, kwargs: dict[str, Any]) -> HttpResponse:
+        handler = by_method.get("GET" if request.method == "HEAD" else request.method or "")
+        if handler is None:
+            return HttpResponseNotAllowed(methods)
+        try:
+            administration = Administration.objects.for_answering().with_token(token).get()
+        except Administration.DoesNotExist:
+            return refuse(404, "No questionnaire has this link.", None)
+        opened = _open(request, administration, token)
+        with translation.override(opened.language):
+            try:
+                if administration.is_expired(now=opened.now) and not opened.is_completed:
+                    raise LinkExpired("The time for answering this questionnaire is over.")
+                response = handler(request, opened, **kwargs)
+            except AnswerRefused as error:
+                response = refuse(error.status, str(error), opened)
+            except MalformedSubmission as error:
+                response = refuse(422, str(error), opened)
+            except PageNotFound:
+                response = refuse(404, "This questionnaire has no such page.", opened)
+        response.headers["Content-Language"] = opened.language
+        return response
+
+    return view
+
+
+def _open(request: HttpRequest, administration: Administration, token: str) -> Opened:
+    languages = administration.instrument.languages
+    # Until the respondent has chosen: what the welcome page was asked for, else what the browser prefers.
+    wishes = (administration.language, request.GET.get("language", ""), translation.get_language() or "")
+    return Opened(
+        administration=administration,
+        questionnaire=administration.questionnaire,
+        links=Links(root=reverse("questionnaire", args=[token])),
+        language=next((wish for wish in wishes if wish in languages), languages[0]),
+        now=timezone.now(),
+    )
+
+
+# --- Pages -------------------------------------------------------------------------------------
+
+
+def show_welcome(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Greets, explains and starts; or continues; or thanks, when all is done."""
+    if opened.is_completed:
+        return _page("thanks", opened)
+    resume = _resume_link(opened) if opened.administration.language else None
+    return _page(
+        "welcome",
+        opened,
+        resume=resume,
+        is_patient=opened.questionnaire.role == Role.PATIENT,
+        instructions=opened.text.instructions,
+        minutes=opened.text.minutes,
+        n_questions=sum(opened.questionnaire.is_asked(code, opened.answers) for code in opened.questionnaire.entries),
+        reference=_reference(opened),
+    )
+
+
+def start(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Begin, or go on, in the chosen language."""
+    language = request.POST.get("language", opened.language)
+    services.choose_language(administration_id=opened.administration.pk, language=language, now=opened.now)
+    return _see_other(_resume_link(opened))
+
+
+def show_page(request: HttpRequest, opened: Opened, number: int) -> HttpResponse:
+    """One page with the answers given so far."""
+    if opened.is_completed or not opened.administration.language:
+        return _see_other(opened.links.root)
+    page = _page_numbered(opened.questionnaire, number)
+    if not opened.questionnaire.asked_entries(page, opened.answers):
+        following = opened.questionnaire.next_page(number, opened.answers)
+        return _see_other(_page_or_review(opened, following))
+    notice = "blank" if "blank" in request.GET else "more" if "more" in request.GET else ""
+    return _question_page(request, opened, page, notice=notice)
+
+
+def store_page(request: HttpRequest, opened: Opened, number: int) -> HttpResponse:
+    """Stores what was chosen, then goes on, back, or (once, gently) asks about what was left blank."""
+    questionnaire, stored = opened.questionnaire, opened.answers
+    page = _page_numbered(questionnaire, number)
+    submission = read_submission(request.POST, questionnaire=questionnaire, page=page, stored=stored)
+    if submission.invalid:
+        return _question_page(request, opened, page, notice="invalid", submission=submission, status=422)
+    answers = dict(submission.answers)
+    # Cleared on purpose: passed over. An entry that never had an answer is merely blank.
+    answers |= {code: Absence.SKIPPED.value for code in submission.taken_back if code in stored}
+    confirmed = submission.action == "skip" or (submission.action == "next" and "blank" in request.GET)
+    if submission.action == "skip" and len(page.entries) == 1:
+        answers = {page.codes[0]: Absence.SKIPPED.value}
+    merged = {**stored, **answers}
+    blank = [entry.code for entry in questionnaire.asked_entries(page, merged) if entry.code not in merged]
+    # A question that this very submission opened has not been seen yet, so it cannot have been passed over.
+    unseen = [code for code in blank if not questionnaire.is_asked(code, stored)]
+    if confirmed:
+        answers |= {code: Absence.SKIPPED.value for code in blank if code not in unseen}
+    try:
+        _store(opened, page, submission.sequence, answers)
+    except SequenceConflict:
+        opened.administration.refresh_from_db(fields=["answers", "last_sequence"])
+        return _question_page(request, opened, page, notice="conflict", status=SequenceConflict.status)
+    merged |= answers
+    review = "review" in request.GET
+    here = opened.links.page(number)
+    if submission.action == "back":
+        previous = questionnaire.previous_page(number, merged)
+        return _see_other(opened.links.root if previous is None else opened.links.page(previous))
+    if unseen:
+        return _see_other(f"{here}?more=1{'&review=1' if review else ''}#q-{unseen[0]}")
+    if blank and not confirmed:
+        return _see_other(f"{here}?blank=1{'&review=1' if review else ''}")
+    following = questionnaire.next_page(number, merged)
+    # From the review one change leads back to it, unless the change opened a question that comes next.
+    if review and (following is None or questionnaire.first_open_page(merged) != following):
+        return _see_other(opened.links.review)
+    return _see_other(_page_or_review(opened, following))
+
+
+def choose_language(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Show the same page in another language."""
+    services.choose_language(
+        administration_id=opened.administration.pk, language=request.POST.get("language", ""), now=opened.now
+    )
+    number = request.POST.get("return_to", "")
+    if not (number.isascii() and number.isdigit() and len(number) <= 4):
+        return _see_other(_resume_link(opened))
+    return _see_other(_page_or_review(opened, int(number) if 1 <= int(number) <= len(opened.text.pages) else None))
+
+
+def show_review(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Every sentence with the answer given, a way to change it, and the button that finishes."""
+    if opened.is_completed or not opened.administration.language:
+        return _see_other(opened.links.root)
+    answers = opened.answers
+    rows = [
+        {
+            "text": entry.text,
+            "answer": entry.answer_in_words(answers.get(entry.code)),
+            "is_open": entry.code not in answers,
+            "is_skipped": answers.get(entry.code) == Absence.SKIPPED,
+            "change": f"{opened.links.page(page.number)}?review=1#q-{entry.code}",
+        }
+        for page in opened.text.pages
+        for entry in page.entries
+        if opened.questionnaire.is_asked(entry.code, answers)
+    ]
+    n_open = sum(row["is_open"] or row["is_skipped"] for row in rows)
+    return _page(
+        "review",
+        opened,
+        rows=rows,
+        n_asked=len(rows),
+        n_answered=len(rows) - n_open,
+        n_open=n_open,
+        return_to=len(opened.text.pages) + 1,
+        reference=_reference(opened),
+    )
+
+
+def finish(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Finish for good; finishing again changes nothing."""
+    services.complete_administration(administration_id=opened.administration.pk, now=opened.now)
+    return _see_other(opened.links.root)
+
+
+def save_answer(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Store one answer sent by a script."""
+    given = _given_answer(request)
+    _ensure_started(opened)
+    last_sequence = services.record_answers(administration_id=opened.administration.pk, given=[given], now=opened.now)
+    return JsonResponse({"last_sequence": last_sequence})
+
+
+# --- Storing -----------------------------------------------------------------------------------
+
+
+def _store(opened: Opened, page: Page, sequence: int, answers: Mapping[str, Answer]) -> None:
+    """Hand the answers to the service; the k-th entry of the page takes `sequence + k`, so a repeat is recognised."""
+    given = [
+        GivenAnswer(item=code, value=answers[code], sequence=sequence + place)
+        for place, code in enumerate(page.codes)
+        # What already stands there was saved by the script or shown ticked by the page: giving it again is no answer.
+        if code in answers and (opened.is_completed or opened.answers.get(code) != answers[code])
+    ]
+    if given:
+        _ensure_started(opened)
+        services.record_answers(administration_id=opened.administration.pk, given=given, now=opened.now)
+    elif opened.is_completed:
+        raise QuestionnaireClosed("This questionnaire is finished; its answers can no longer change.")
+
+
+def _ensure_started(opened: Opened) -> None:
+    """An answer is logged with the language in which it was asked, even if nobody pressed Start."""
+    if not opened.administration.language and not opened.is_completed:
+        services.choose_language(administration_id=opened.administration.pk, language=opened.language, now=opened.now)
+
+
+class _NotJson(AnswerRefused):
+    """The body can't be read."""
+
+    status = 400
+
+
+class _BodyTooLarge(AnswerRefused):
+    """The body is larger than any answer."""
+
+    status = 413
+
+
+def _given_answer(request: HttpRequest) -> GivenAnswer:
+    """The answer in a JSON body, read strictly: a key that stands twice or a number that is none is refused.
+
+    Raises
+    ------
+    AnswerRefused
+        If the body is too large, is no JSON, or has not the keys item, value and sequence.
+    """
+    try:
+        too_large = len(request.body) > MAXIMUM_JSON_BYTES
+    except RequestDataTooBig:
+        too_large = True
+    if too_large:
+        raise _BodyTooLarge(f"The body must not be larger than {MAXIMUM_JSON_BYTES} bytes.")
+    try:
+        body = json.loads(request.body, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _NotJson("The body must be one JSON object in UTF-8, each key once.") from error
+    required = {"item", "value", "sequence"}
+    if not isinstance(body, dict) or not required <= body.keys() <= required | {"client_time"}:
+        raise AnswerRefused("The body must have the keys item, value and sequence; client_time may be added.")
+    sequence = body["sequence"]
+    if not isinstance(body["item"], str) or isinstance(sequence, bool) or not isinstance(sequence, int):
+        raise AnswerRefused("item must be a text and sequence a whole number.")
+    return GivenAnswer(
+        item=body["item"],
+        value=body["value"],
+        sequence=sequence,
+        client_time=_client_time(body.get("client_time")),
+    )
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("A key stands twice.")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON.")
+
+
+def _client_time(text: object) -> datetime | None:
+    """The respondent's clock, in UTC; clocks may be wrong, but not by centuries (which databases can't store)."""
+    if text is None:
+        return None
+    try:
+        time = parse_datetime(text) if isinstance(text, str) and len(text) <= 40 else None
+        if time is not None and time.tzinfo is not None and 2000 <= time.year <= 2200:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise AnswerRefused("client_time must be an ISO 8601 time with its offset, like 2026-01-31T09:30:00Z.")
+
+
+# --- Showing -----------------------------------------------------------------------------------
+
+
+def _question_page(
+    request: HttpRequest,
+    opened: Opened,
+    page: Page,
+    *,
+    notice: str = "",
+    submission: Submission | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """The page with its stored answers, or with what was sent when that could not be stored."""
+    text, answers = opened.text, opened.answers
+    page_text = text.pages[page.number - 1]
+    asked = {entry.code for entry in opened.questionnaire.asked_entries(page, answers)}
+    rows = [_row(entry, answers.get(entry.code), submission) for entry in page_text.entries if entry.code in asked]
+    if notice == "blank":
+        for row in rows:
+            row["is_blank"] = row["entry"].code not in answers
+    position, total = _progress(opened, page)
+    query = [name for name in ("blank", "review") if name in request.GET]
+    action = opened.links.page(page.number) + ("?" + "&".join(f"{name}=1" for name in query) if query else "")
+    return _page(
+        "question" if text.one_per_page else "block",
+        opened,
+        status=status,
+        action=action,
+        page=page_text,
+        opens_block=page.opens_block,
+        rows=rows,
+        row=rows[0],
+        notice=notice,
+        sequence=opened.administration.last_sequence + 1,
+        position=position,
+        total=total,
+        return_to=page.number,
+        is_first=position == 1,
+        reference=_reference(opened),
+    )
+
+
+def _row(entry: EntryText, stored: Answer | None, submission: Submission | None) -> dict[str, Any]:
+    """One entry with its choices ticked and its fields filled."""
+    chosen: set[str]
+    numbers = {"number": "", "years": "", "months": ""}
+    is_invalid = False
+    if submission is not None:
+        code, raw = entry.code, submission.raw
+        chosen = set(raw.get(code, []))
+        numbers["number"] = "".join(one for one in raw.get(code, []) if one != PREFER_NOT)[:20]
+        numbers["years"] = "".join(raw.get(f"{code}_years", []))[:20]
+        numbers["months"] = "".join(raw.get(f"{code}_months", []))[:20]
+        is_invalid = code in submission.invalid
+        if not chosen and stored is not None and not entry.takes_number:
+            chosen = _chosen(stored)
+    else:
+        chosen = _chosen(stored)
+        if entry.takes_number and isinstance(stored, int | float):
+            years, months = divmod(int(stored), 12)
+            numbers = {"number": f"{stored:g}", "years": str(years), "months": str(months)}
+    return {
+        "entry": entry,
+        "options": [(option, option.value in chosen) for option in entry.options],
+        "is_blank": False,
+        "is_invalid": is_invalid,
+        **numbers,
+    }
+
+
+def _chosen(stored: Answer | None) -> set[str]:
+    if stored is None:
+        return set()
+    if isinstance(stored, list):
+        return set(stored)
+    return {PREFER_NOT if stored == Absence.PREFER_NOT else str(stored)}
+
+
+def _progress(opened: Opened, page: Page) -> tuple[int, int]:
+    """Which page this is of how many, counting only what this respondent is asked."""
+    left_out = [
+        one.number for one in opened.text.conditional if not opened.questionnaire.asked_entries(one, opened.answers)
+    ]
+    return page.number - sum(number < page.number for number in left_out), len(opened.text.pages) - len(left_out)
+
+
+def _reference(opened: Opened) -> str:
+    """What a clinician recognises the patient by: the pseudonymous study code. A patient needs none."""
+    return opened.administration.visit.dyad.code if opened.questionnaire.role == Role.CLINICIAN else ""
+
+
+def _page_numbered(questionnaire: Questionnaire, number: int) -> Page:
+    if not 1 <= number <= len(questionnaire.pages):
+        raise PageNotFound
+    return questionnaire.pages[number - 1]
+
+
+def _resume_link(opened: Opened) -> str:
+    return _page_or_review(opened, opened.questionnaire.first_open_page(opened.answers))
+
+
+def _page_or_review(opened: Opened, number: int | None) -> str:
+    return opened.links.review if number is None else opened.links.page(number)
+
+
+def _see_other(address: str) -> HttpResponse:
+    """303: the browser fetches the next page by GET, so reloading it sends nothing again."""
+    return HttpResponse(status=303, headers={"Location": address})
+
+
+def _page(template: str, opened: Opened, *, status: int = 200, **context: Any) -> HttpResponse:
+    # Rendered without the request: no context processor, session or user is looked at on these pages.
+    context |= {
+        "links": opened.links,
+        "language": opened.language,
+        "languages": _language_names(opened.administration.instrument.languages),
+        "role": opened.questionnaire.role.value,
+        "is_completed": opened.is_completed,
+        "is_synthetic": opened.administration.visit.dyad.study.is_synthetic,
+    }
+    return HttpResponse(loader.get_template(f"questionnaire/{template}.html").render(context), status=status)
+
+
+_LANGUAGE_NAMES: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
+
+
+def _language_names(languages: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Each language under its own name."""
+    if languages not in _LANGUAGE_NAMES:
+        _LANGUAGE_NAMES[languages] = tuple(
+            (code, str(get_language_info(code)["name_local"]).capitalize()) for code in languages
+        )
+    return _LANGUAGE_NAMES[languages]
+
+
+def _refuse_with_page(status: int, message: str, opened: Opened | None) -> HttpResponse:
+    """A friendly page. An unknown link says the same to everybody, in every language; it reveals nothing."""
+    if opened is None or status == LinkExpired.status:
+        return HttpResponse(loader.get_template(f"questionnaire/link_{status}.html").render(), status=status)
+    if opened.is_completed:
+        return _page("thanks", opened, status=status)
+    return _page("refused", opened, status=status)
+
+
+def _refuse_with_json(status: int, message: str, opened: Opened | None) -> HttpResponse:
+    return JsonResponse({"error": message}, status=status)
+
+
+questionnaire = _opened_by_token(refuse=_refuse_with_page, GET=show_welcome, POST=start)
+questionnaire_page = _opened_by_token(refuse=_refuse_with_page, GET=show_page, POST=store_page)
+questionnaire_language = _opened_by_token(refuse=_refuse_with_page, POST=choose_language)
+questionnaire_review = _opened_by_token(refuse=_refuse_with_page, GET=show_review)
+questionnaire_finish = _opened_by_token(refuse=_refuse_with_page, POST=finish)
+questionnaire_answers = _opened_by_token(refuse=_refuse_with_json, POST=save_answer)
