@@ -11,6 +11,7 @@ urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
     path("", include("instruments.urls")),
+    path("", include("instruments.staff_urls")),
     path("", include("analysis.urls")),
     path("", include("studies.urls")),
 ]

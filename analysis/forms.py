@@ -1,0 +1,90 @@
+"""Forms of the researcher's pages."""
+
+from typing import Any
+
+from crispy_forms.helper import FormHelper
+from crispy_forms.layout import Div, Layout, Submit
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from instruments.definitions import Instrument
+from instruments.staff_forms import form_choices
+from studies.access import StudyAccess
+from studies.forms import ClinicianChoiceField, crispy_helper
+
+LARGEST_SEED = 2**31 - 1
+
+
+def _yes_no(label: Any) -> forms.TypedChoiceField:
+    choices = [("", _("any")), ("yes", _("yes")), ("no", _("no"))]
+    return forms.TypedChoiceField(
+        label=label, required=False, choices=choices, coerce=lambda written: written == "yes", empty_value=None
+    )
+
+
+class DyadFilterForm(forms.Form):
+    """Which scored dyads to list. A condition that cannot be read is left out and said so beside its field."""
+
+    search = forms.CharField(
+        label=_("Dyad code holds"), required=False, max_length=80, widget=forms.TextInput(attrs={"type": "search"})
+    )
+    site = forms.ModelChoiceField(label=_("Site"), queryset=None, required=False, empty_label=_("any"))
+    clinician = ClinicianChoiceField(label=_("Clinician"), queryset=None, required=False, empty_label=_("any"))
+    wave = forms.ModelChoiceField(label=_("Wave"), queryset=None, required=False, empty_label=_("any"))
+    complete = _yes_no(_("Both forms"))
+    eligible = _yes_no(_("May be compared"))
+    flagged = _yes_no(_("Quality flag"))
+    sort = forms.CharField(required=False, widget=forms.HiddenInput, max_length=50)
+
+    def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["site"].queryset = access.sites  # type: ignore[attr-defined]
+        self.fields["clinician"].queryset = access.clinicians  # type: ignore[attr-defined]
+        self.fields["wave"].queryset = access.study.waves.all()  # type: ignore[attr-defined]
+        self.helper = FormHelper()
+        self.helper.form_method = "get"
+        self.helper.disable_csrf = True
+        self.helper.attrs = {"novalidate": ""}
+        names = ("search", "site", "clinician", "wave", "complete", "eligible", "flagged")
+        self.helper.layout = Layout(
+            "sort", Div(*names, css_class="filters"), Submit("", _("Show"), css_class="btn btn-outline-primary btn-sm")
+        )
+
+    def conditions(self) -> dict[str, Any]:
+        """What `analysis.overview.scored_dyads` takes."""
+        self.is_valid()
+        cleaned = self.cleaned_data
+        return {
+            "search": cleaned.get("search", ""),
+            **{name: getattr(cleaned.get(name), "pk", None) for name in ("site", "clinician", "wave")},
+            **{name: cleaned.get(name) for name in ("eligible", "flagged", "complete")},
+        }
+
+
+class AnalysisForm(forms.Form):
+    """What an analysis looks at."""
+
+    form = forms.ChoiceField(label=_("Form"))
+    n_factors = forms.IntegerField(
+        label=_("Number of factors"),
+        required=False,
+        min_value=1,
+        max_value=15,
+        help_text=_("Leave blank for the default: five, the domains of the model; fewer on the short form."),
+    )
+    exclude_flagged = forms.BooleanField(
+        label=_("Leave out forms with a quality flag"),
+        required=False,
+        help_text=_("Run it with and without them: a finding should stand in both."),
+    )
+    seed = forms.IntegerField(
+        label=_("Seed"),
+        min_value=0,
+        max_value=LARGEST_SEED,
+        help_text=_("For the random reference of the scree plot. The same seed and data give the same result."),
+    )
+
+    def __init__(self, *args: Any, instrument: Instrument, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["form"].choices = form_choices([instrument])  # type: ignore[attr-defined]
+        self.helper = crispy_helper(_("Run analysis"))

@@ -1,0 +1,133 @@
+"""Forms for staff: a study's settings, a new visit, an import."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from crispy_forms.helper import FormHelper
+from crispy_forms.layout import Submit
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import gettext as _
+
+from instruments.definitions import Instrument
+from instruments.models import InstrumentVersion
+from studies.access import StudyAccess
+from studies.forms import ClinicianChoiceField, crispy_helper
+from studies.models import Study, Visit
+
+
+def in_language(texts: Mapping[str, str]) -> str:
+    """An instrument's text in the language of the page; English, the first, where it has none."""
+    language = (get_language() or "en").split("-")[0]
+    return texts.get(language) or next(iter(texts.values()))
+
+
+def form_choices(instruments: Iterable[Instrument]) -> list[tuple[str, str]]:
+    """The forms that these instruments offer, each once, with their names."""
+    choices: dict[str, str] = {}
+    for instrument in instruments:
+        for form in instrument.forms.values():
+            choices.setdefault(form.id, in_language(form.label))
+    return list(choices.items())
+
+
+class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class takes no parameter
+    """What a study asks, of whom it tells, and how long its links stay open.
+
+    Once a visit exists, the code, the questionnaire and the synthetic mark are fixed: data rest on them.
+    """
+
+    instrument = forms.ChoiceField(label=gettext_lazy("Questionnaire"))
+
+    class Meta:
+        model = Study
+        fields = ["code", "title", "instrument", "default_form", "link_valid_days", "status", "is_synthetic"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        versions = list(InstrumentVersion.objects.defer("content"))
+        self.versions = {f"{version.code} {version.version}": version for version in versions}
+        self.fields["instrument"] = forms.ChoiceField(
+            label=self.fields["instrument"].label,
+            choices=[(name, f"{in_language(v.instrument.title)} ({v.version})") for name, v in self.versions.items()],
+        )
+        self.fields["default_form"] = forms.ChoiceField(
+            label=gettext_lazy("Form"),
+            choices=form_choices(version.instrument for version in versions),
+            help_text=gettext_lazy("New visits use it unless another form is chosen there."),
+        )
+        self.fields["code"].help_text = _("Short, for example HEAL26. It stands in addresses and file names.")
+        self.fields["link_valid_days"].min_value = 1  # type: ignore[attr-defined]
+        is_new = self.instance.pk is None
+        if not is_new:
+            self.initial["instrument"] = f"{self.instance.instrument_code} {self.instance.instrument_version}"
+            has_visits = Visit.objects.filter(dyad__study=self.instance).exists()
+            for name in ("code", "instrument", "is_synthetic") if has_visits else ("code",):
+                self.fields[name].disabled = True
+        self.helper = crispy_helper(gettext_lazy("Create study") if is_new else gettext_lazy("Save"))
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"]
+        if code.lower() == "new":
+            raise ValidationError(_("“new” is the address of this page. Choose another code."))
+        return code
+
+    def clean_link_valid_days(self) -> int:
+        days: int = self.cleaned_data["link_valid_days"]
+        if not 1 <= days <= 365:
+            raise ValidationError(_("A link stays open for 1 to 365 days."))
+        return days
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        version = self.versions.get(cleaned.get("instrument", ""))
+        if version is not None:
+            self.instance.instrument_code, self.instance.instrument_version = version.code, version.version
+            form = cleaned.get("default_form")
+            if form and form not in version.instrument.forms:
+                self.add_error("default_form", _("This questionnaire has no such form. Choose another one."))
+        return cleaned
+
+
+class VisitForm(forms.Form):
+    """Who is coming: a clinician and a patient, at a wave, on a day."""
+
+    clinician = ClinicianChoiceField(label=gettext_lazy("Clinician"), queryset=None)
+    patient_code = forms.CharField(
+        label=gettext_lazy("Patient's study code"),
+        required=False,
+        max_length=40,
+        help_text=gettext_lazy("Leave blank for a new patient: a study code is made. Never write a name here."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    wave = forms.ModelChoiceField(label=gettext_lazy("Wave"), queryset=None, empty_label=None)
+    form = forms.ChoiceField(label=gettext_lazy("Form"))
+    visit_date = forms.DateField(
+        label=gettext_lazy("Visit date"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+    once = forms.CharField(widget=forms.HiddenInput, max_length=40)
+
+    def __init__(self, *args: Any, access: StudyAccess, instrument: Instrument, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["clinician"].queryset = access.clinicians  # type: ignore[attr-defined]
+        self.fields["wave"].queryset = access.study.waves.all()  # type: ignore[attr-defined]
+        self.fields["form"].choices = form_choices([instrument])  # type: ignore[attr-defined]
+        self.helper = crispy_helper(gettext_lazy("Create the visit"))
+
+
+class ImportForm(forms.Form):
+    """A CSV file with answers that were collected elsewhere."""
+
+    file = forms.FileField(
+        label=gettext_lazy("CSV file"),
+        allow_empty_file=True,  # the import itself says what is wrong with it, in one place
+        widget=forms.ClearableFileInput(attrs={"accept": ".csv,text/csv"}),
+    )
+
+    @property
+    def helper(self) -> FormHelper:
+        helper = FormHelper()
+        helper.attrs = {"novalidate": ""}
+        helper.add_input(Submit("save", _("Check and import")))
+        return helper

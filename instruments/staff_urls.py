@@ -1,0 +1,16 @@
+"""URLs of the staff pages about questionnaires."""
+
+from django.urls import path
+
+from instruments import staff_views as views
+
+urlpatterns = [
+    path("studies/new/", views.study_new, name="study_new"),
+    path("studies/<str:code>/settings/", views.study_settings, name="study_settings"),
+    path("studies/<str:code>/visits/", views.visits, name="visits"),
+    path("studies/<str:code>/visits/new/", views.visit_new, name="visit_new"),
+    path("studies/<str:code>/links/<int:administration_id>/", views.link_reissue, name="link_reissue"),
+    path("studies/<str:code>/rate/", views.patients_to_rate, name="patients_to_rate"),
+    path("studies/<str:code>/rate/<int:administration_id>/", views.rate_patient, name="rate_patient"),
+    path("studies/<str:code>/import/", views.import_page, name="import_responses"),
+]

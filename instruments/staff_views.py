@@ -1,0 +1,346 @@
+"""Staff pages about questionnaires: a study's settings, the day's visits, links, ratings to give, imports."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, cast
+
+import segno
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from instruments.definitions import Instrument, Role
+from instruments.enrolment import EnrolmentRefused, enrol_visit
+from instruments.imports import ImportRefused, import_responses
+from instruments.models import Administration
+from instruments.services import CreatedVisit, QuestionnaireClosed, reissue_link, study_instrument_version
+from instruments.staff_forms import ImportForm, StudyForm, VisitForm
+from studies import audit, setup
+from studies.access import (
+    MANAGES_STUDY,
+    MANAGES_VISITS,
+    RATES_PATIENTS,
+    StudyAccess,
+    staff_page,
+    study_for,
+    whole_study_for,
+)
+from studies.models import Study, Visit, Wave
+
+VISITS_PER_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionnaireLink:
+    """An address that opens one questionnaire, and its QR code."""
+
+    role: Role
+    url: str
+    expires_at: datetime
+
+    @property
+    def qr_code(self) -> SafeString:
+        """Inline SVG without a size of its own; the page's style sets it."""
+        return mark_safe(segno.make(self.url, error="m").svg_inline(omitsize=True, border=2))  # noqa: S308  only paths
+
+
+# --- the study's settings ---
+
+
+@staff_page
+@permission_required("studies.add_study", raise_exception=True)
+@require_http_methods(["GET", "POST"])
+def study_new(request: HttpRequest) -> HttpResponse:
+    """Set up a study."""
+    form = StudyForm(request.POST or None)
+    if form.is_valid():
+        setup.create_study(study=form.save(commit=False), actor=request.user, now=timezone.now())
+        messages.success(request, _("The study was created. Add its sites, clinicians and people next."))
+        return redirect("study_settings", form.instance.code)
+    context = {"form": form, "has_instrument": bool(form.versions)}
+    return render(request, "instruments/staff_study_new.html", context, status=422 if form.is_bound else 200)
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
+def study_settings(request: HttpRequest, code: str) -> HttpResponse:
+    """The study's settings, and its sites, clinicians, waves and people."""
+    access = whole_study_for(request.user, code, *MANAGES_STUDY)
+    title = access.study.title  # the form's checks write on the study, and the page's head must not change with them
+    form = StudyForm(request.POST or None, instance=access.study)
+    if form.is_valid():
+        setup.change_study(study=form.instance, changed=form.changed_data, actor=request.user, now=timezone.now())
+        messages.success(request, _("The settings were saved."))
+        return redirect("study_settings", code)
+    access.study.title = title
+    context = _context(access, "settings") | {
+        "form": form,
+        "sites": access.sites,
+        "clinicians": access.clinicians.select_related("site", "user"),
+        "waves": access.study.waves.all(),
+        "members": access.study.members.select_related("user", "site").order_by("role", "user__username"),
+    }
+    return render(request, "instruments/staff_settings.html", context, status=422 if form.is_bound else 200)
+
+
+# --- visits ---
+
+
+@staff_page
+@require_GET
+def visits(request: HttpRequest, code: str) -> HttpResponse:
+    """The visits of a day, or every visit that still owes a form."""
+    access = study_for(request.user, code, *MANAGES_VISITS)
+    today = timezone.localdate()
+    day = _day(request.GET.get("date", ""), default=today)
+    owing = request.GET.get("show") == "owing"
+    rows = visits_of(access)
+    rows = rows.filter(_owes_a_form(access.study)) if owing else rows.filter(visit_date=day)
+    page = Paginator(rows, VISITS_PER_PAGE).get_page(request.GET.get("page"))
+    context = _context(access, "visits") | {
+        "page": page,
+        "visits": [_visit_row(visit) for visit in page],
+        "day": day,
+        "previous_day": day - timedelta(days=1),
+        "next_day": day + timedelta(days=1),
+        "today": today,
+        "owing": owing,
+        "query": "show=owing" if owing else f"date={day:%Y-%m-%d}",
+    }
+    return render(request, "instruments/staff_visits.html", context)
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
+def visit_new(request: HttpRequest, code: str) -> HttpResponse:
+    """Create a visit; the answer shows both links, once."""
+    access = study_for(request.user, code, *MANAGES_VISITS)
+    instrument = _instrument(access.study)
+    if instrument is None:
+        return render(request, "instruments/staff_no_instrument.html", _context(access, "visits"), status=409)
+    form = VisitForm(
+        request.POST or None,
+        access=access,
+        instrument=instrument,
+        initial={
+            "visit_date": timezone.localdate(),
+            "form": access.study.default_form,
+            "once": secrets.token_urlsafe(12),
+        },
+    )
+    if form.is_valid():
+        used: list[str] = request.session.get("visit_forms_used", [])
+        once = form.cleaned_data.pop("once")
+        if once in used:
+            messages.info(request, _("This visit was created before. Make a new link if the first one was lost."))
+            return redirect("visits", code)
+        try:
+            created = enrol_visit(study=access.study, **form.cleaned_data, actor=request.user, now=timezone.now())
+        except EnrolmentRefused as refusal:
+            form.add_error(refusal.field, str(refusal))
+        else:
+            # The links are shown in the answer itself, not kept: loading the page again must not make a second visit.
+            request.session["visit_forms_used"] = [*used[-20:], once]
+            return _links_page(request, access, created)
+    context = _context(access, "visits") | {
+        "form": form,
+        "missing": _missing_parts(access),
+    }
+    return render(request, "instruments/staff_visit_new.html", context, status=422 if form.is_bound else 200)
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
+def link_reissue(request: HttpRequest, code: str, administration_id: int) -> HttpResponse:
+    """Make a new link for an unfinished questionnaire, after a page that says what happens to the old one."""
+    access = study_for(request.user, code, *MANAGES_VISITS)
+    questionnaires = Administration.objects.filter(visit__dyad__study=access.study).select_related(
+        "visit__dyad__patient", "visit__dyad__clinician__site", "visit__wave"
+    )
+    administration = get_object_or_404(
+        access.within_sites(questionnaires, "visit__dyad__clinician__site"), pk=administration_id
+    )
+    visit = administration.visit
+    context = _context(access, "visits") | {"administration": administration, "visit": visit}
+    if request.method == "GET" or administration.is_completed:
+        status = 200 if request.method == "GET" else 409
+        return render(request, "instruments/staff_link_reissue.html", context, status=status)
+    link = _fresh_link(request, access, administration)
+    if link is None:
+        administration.refresh_from_db()
+        return render(request, "instruments/staff_link_reissue.html", context, status=409)
+    return render(request, "instruments/staff_links.html", context | {"links": [link]})
+
+
+# --- the clinician's list ---
+
+
+@staff_page
+@require_GET
+def patients_to_rate(request: HttpRequest, code: str) -> HttpResponse:
+    """The clinician's own patients who wait for a rating. Nothing of the patients' answers is ever read here."""
+    access = study_for(request.user, code, *RATES_PATIENTS)
+    own = ratings_of(request.user, access)
+    context = _context(access, "rate") | {
+        "waiting": own.exclude(status=Administration.Status.COMPLETED).filter(expires_at__gt=timezone.now()),
+        "n_done": own.filter(status=Administration.Status.COMPLETED).count(),
+    }
+    return render(request, "instruments/staff_to_rate.html", context)
+
+
+@staff_page
+@require_POST
+def rate_patient(request: HttpRequest, code: str, administration_id: int) -> HttpResponse:
+    """Open the clinician's questionnaire about one patient."""
+    access = study_for(request.user, code, *RATES_PATIENTS)
+    administration = get_object_or_404(ratings_of(request.user, access), pk=administration_id)
+    if administration.is_completed or administration.is_expired(now=timezone.now()):
+        messages.info(request, _("This questionnaire is finished, or its time is over."))
+        return redirect("patients_to_rate", code)
+    link = _fresh_link(request, access, administration)
+    return redirect("patients_to_rate", code) if link is None else redirect(link.url)
+
+
+# --- import ---
+
+
+@csrf_exempt
+@staff_page
+@require_http_methods(["GET", "POST"])
+def import_page(request: HttpRequest, code: str) -> HttpResponseBase:
+    """Import answers that were collected elsewhere, all or nothing.
+
+    A file beyond the bound stops being received, and with it the form's CSRF token may be missing: so this is
+    looked at before the token is checked. Nothing is changed by then.
+    """
+    access = whole_study_for(request.user, code, *MANAGES_STUDY)
+    if request.method == "POST" and request.POST is not None and getattr(request, "upload_too_large", False):
+        form = ImportForm()
+        context = _context(access, "import") | {"form": form, "too_large": True}
+        return render(request, "instruments/staff_import.html", context, status=413)
+    return cast(HttpResponseBase, _import(request, access))
+
+
+@csrf_protect
+def _import(request: HttpRequest, access: StudyAccess) -> HttpResponse:
+    form = ImportForm(request.POST or None, request.FILES or None)
+    context: dict[str, Any] = _context(access, "import") | {"form": form}
+    if not form.is_valid():
+        return render(request, "instruments/staff_import.html", context, status=422 if form.is_bound else 200)
+    upload = form.cleaned_data["file"]
+    try:
+        report = import_responses(
+            study=access.study, data=upload.read(), now=timezone.now(), actor=request.user, file_name=upload.name
+        )
+    except ImportRefused as refusal:
+        context |= {"refusal": refusal, "form": ImportForm()}
+        return render(request, "instruments/staff_import.html", context, status=422)
+    messages.success(
+        request,
+        _("%(forms)d forms were imported, with %(dyads)d new dyads. They are scored within seconds.")
+        % {"forms": report.n_forms, "dyads": report.n_dyads},
+    )
+    return redirect("import_responses", access.study.code)
+
+
+# --- queries and parts ---
+
+
+def visits_of(access: StudyAccess) -> "QuerySet[Visit]":
+    """The study's visits at the sites that this person may see, with what a list shows."""
+    rows = Visit.objects.filter(dyad__study=access.study).select_related(
+        "dyad__patient", "dyad__clinician__site", "wave"
+    )
+    return access.within_sites(rows, "dyad__clinician__site").prefetch_related("administrations")
+
+
+def ratings_of(user: Any, access: StudyAccess) -> Any:
+    """The clinician forms about this person's own patients, oldest visit first."""
+    own = Administration.objects.filter(
+        role=Role.CLINICIAN, visit__dyad__study=access.study, visit__dyad__clinician__user=user
+    ).select_related("visit__dyad__patient", "visit__wave")
+    return access.within_sites(own, "visit__dyad__clinician__site").order_by("visit__visit_date", "pk")
+
+
+def _owes_a_form(study: Study) -> Q:
+    unfinished = Administration.objects.filter(visit__dyad__study=study).exclude(status=Administration.Status.COMPLETED)
+    return Q(pk__in=unfinished.values("visit"))
+
+
+def _visit_row(visit: Visit) -> dict[str, Any]:
+    by_role = {administration.role: administration for administration in visit.administrations.all()}
+    now = timezone.now()
+    return {
+        "visit": visit,
+        "questionnaires": [(by_role.get(role), role in by_role and by_role[role].is_expired(now=now)) for role in Role],
+    }
+
+
+def _links_page(request: HttpRequest, access: StudyAccess, created: CreatedVisit) -> HttpResponse:
+    expires = {one.role: one.expires_at for one in created.visit.administrations.all()}
+    tokens = ((Role.PATIENT, created.patient_token), (Role.CLINICIAN, created.clinician_token))
+    links = [_link(request, role, token, expires[role]) for role, token in tokens]
+    context = _context(access, "visits") | {"links": links, "visit": created.visit, "is_new": True}
+    return render(request, "instruments/staff_links.html", context)
+
+
+def _fresh_link(request: HttpRequest, access: StudyAccess, administration: Administration) -> QuestionnaireLink | None:
+    """A new link in place of the old one; None when the questionnaire was finished meanwhile."""
+    now = timezone.now()
+    try:
+        token = reissue_link(administration_id=administration.pk, now=now)
+    except QuestionnaireClosed:
+        return None
+    visit = administration.visit
+    audit.record(
+        study=access.study,
+        actor=request.user,
+        action="new link",
+        detail={"dyad": visit.dyad.code, "wave": visit.wave.code, "role": administration.role},
+        now=now,
+    )
+    expires_at = now + timedelta(days=access.study.link_valid_days)
+    return _link(request, Role(administration.role), token, expires_at)
+
+
+def _link(request: HttpRequest, role: Role, token: str, expires_at: datetime) -> QuestionnaireLink:
+    url = request.build_absolute_uri(reverse("questionnaire", args=[token]))
+    return QuestionnaireLink(role=role, url=url, expires_at=expires_at)
+
+
+def _instrument(study: Study) -> Instrument | None:
+    try:
+        return study_instrument_version(study).instrument
+    except ValueError:  # it was never loaded; the page says what to do
+        return None
+
+
+def _missing_parts(access: StudyAccess) -> list[str]:
+    """What has to be there before a visit can be made."""
+    missing = []
+    if not access.clinicians.exists():
+        missing.append(_("a clinician"))
+    if not Wave.objects.filter(study=access.study).exists():
+        missing.append(_("a wave"))
+    return missing
+
+
+def _day(written: str, *, default: date) -> date:
+    try:
+        return date.fromisoformat(written) if len(written) == 10 and "1900" < written < "2200" else default
+    except ValueError:
+        return default
+
+
+def _context(access: StudyAccess, section: str) -> dict[str, Any]:
+    return {"access": access, "study": access.study, "section": section}

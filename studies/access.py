@@ -1,0 +1,150 @@
+"""Who may see what: the one door from a signed-in person to a study.
+
+Every staff page begins with `study_for`. A study that is not the person's looks exactly like one that does not exist.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+
+from studies.models import Clinician, Member, Site, Study
+
+Role = Member.Role
+Row = TypeVar("Row", bound=Model)
+View = Callable[..., HttpResponseBase]
+
+SEES_RECRUITMENT = (Role.ADMIN, Role.RESEARCHER, Role.COORDINATOR)
+SEES_SCORES = (Role.ADMIN, Role.RESEARCHER)
+MANAGES_VISITS = (Role.ADMIN, Role.COORDINATOR)
+MANAGES_STUDY = (Role.ADMIN,)
+RATES_PATIENTS = (Role.CLINICIAN,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyAccess:
+    """A study together with the right to it. `site_ids` is None for every site, else the only sites that count."""
+
+    study: Study
+    roles: frozenset[str]  # every role of this person in the study
+    site_ids: frozenset[int] | None
+
+    @property
+    def sees_recruitment(self) -> bool:
+        return not self.roles.isdisjoint(SEES_RECRUITMENT)
+
+    @property
+    def sees_scores(self) -> bool:
+        return not self.roles.isdisjoint(SEES_SCORES)
+
+    @property
+    def manages_visits(self) -> bool:
+        return not self.roles.isdisjoint(MANAGES_VISITS)
+
+    @property
+    def manages_study(self) -> bool:
+        return not self.roles.isdisjoint(MANAGES_STUDY)
+
+    @property
+    def rates_patients(self) -> bool:
+        return not self.roles.isdisjoint(RATES_PATIENTS)
+
+    @property
+    def role_labels(self) -> list[str]:
+        """The person's roles in words, in the order in which they are declared."""
+        return [str(role.label) for role in Role if role in self.roles]
+
+    def within_sites(self, rows: "QuerySet[Row]", site_path: str) -> "QuerySet[Row]":
+        """Only the rows whose site, found along `site_path`, this person may see."""
+        return rows if self.site_ids is None else rows.filter(**{f"{site_path}__in": self.site_ids})
+
+    @property
+    def sites(self) -> "QuerySet[Site]":
+        """The sites that this person may see."""
+        return self.within_sites(self.study.sites.all(), "pk")
+
+    @property
+    def clinicians(self) -> "QuerySet[Clinician]":
+        """The clinicians of those sites, with their sites."""
+        clinicians = Clinician.objects.filter(site__study=self.study).select_related("site")
+        return self.within_sites(clinicians.order_by("site__code", "code"), "site")
+
+
+def study_for(user: AbstractBaseUser | AnonymousUser, code: str, *roles: str) -> StudyAccess:
+    """The study with this code, if the person holds one of these roles in it.
+
+    Sites count over the roles that were asked for: someone who coordinates one site and is a researcher of the whole
+    study sees one site's visits and every site's scores. A superuser counts as everything but a clinician.
+
+    Raises
+    ------
+    Http404
+        If there is no such study, or the person has no part in it: the two cannot be told apart.
+    PermissionDenied
+        If the person belongs to the study but none of the roles is theirs.
+    """
+    if getattr(user, "is_superuser", False):
+        study = Study.objects.filter(code=code).first()
+        if study is None:
+            raise Http404
+        everything = frozenset(role.value for role in Role if role is not Role.CLINICIAN)
+        return StudyAccess(study=study, roles=everything, site_ids=None)
+    memberships = list(Member.objects.filter(study__code=code, user_id=user.pk).select_related("study"))
+    if not memberships:
+        raise Http404
+    granting = [membership for membership in memberships if membership.role in roles]
+    if not granting:
+        raise PermissionDenied(_("Your role in this study does not include this page."))
+    everywhere = any(membership.site_id is None for membership in granting)
+    return StudyAccess(
+        study=memberships[0].study,
+        roles=frozenset(membership.role for membership in memberships),
+        site_ids=None if everywhere else frozenset(m.site_id for m in granting if m.site_id is not None),
+    )
+
+
+def whole_study_for(user: AbstractBaseUser | AnonymousUser, code: str, *roles: str) -> StudyAccess:
+    """`study_for`, for what cannot be cut down to a site: analyses, exports, the study's settings.
+
+    Raises `PermissionDenied` also when the right is held to one site.
+    """
+    access = study_for(user, code, *roles)
+    if access.site_ids is not None:
+        raise PermissionDenied(_("This page covers every site of the study; your role covers one site."))
+    return access
+
+
+def accesses_of(user: AbstractBaseUser | AnonymousUser) -> list[StudyAccess]:
+    """Every study that the person has a part in, by code; what the home page lists."""
+    if getattr(user, "is_superuser", False):
+        everything = frozenset(role.value for role in Role if role is not Role.CLINICIAN)
+        return [StudyAccess(study=study, roles=everything, site_ids=None) for study in Study.objects.all()]
+    found: dict[int, tuple[Study, set[str]]] = {}
+    for membership in Member.objects.filter(user_id=user.pk).select_related("study").order_by("study__code"):
+        found.setdefault(membership.study_id, (membership.study, set()))[1].add(membership.role)
+    return [
+        # Fails closed: a list of studies is no right to any row in them.
+        StudyAccess(study=study, roles=frozenset(roles), site_ids=frozenset())
+        for study, roles in found.values()
+    ]
+
+
+def staff_page(view: View) -> View:
+    """Sign-in needed. Whoever signs in from here comes back to the page, unless the request was to change something."""
+    guarded = login_required(view)
+
+    @wraps(view)
+    def page(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        if request.method == "POST" and not request.user.is_authenticated:
+            return redirect("login")
+        return guarded(request, *args, **kwargs)
+
+    return page

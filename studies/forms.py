@@ -1,0 +1,180 @@
+"""Forms of the study's people and places."""
+
+from typing import Any
+
+from crispy_forms.helper import FormHelper
+from crispy_forms.layout import Submit
+from django import forms
+from django.contrib.auth import get_user_model
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.core.exceptions import ValidationError
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from studies.access import StudyAccess
+from studies.models import Clinician, Member, Site, Wave
+
+
+def crispy_helper(submit_label: str | Promise) -> FormHelper:
+    """How every staff form looks: labels above, one submit button below."""
+    helper = FormHelper()
+    helper.form_show_labels = True
+    # The browser's own bubbles vanish before slow readers are done, and hide the messages beside the fields.
+    helper.attrs = {"novalidate": ""}
+    helper.add_input(Submit("save", submit_label))
+    return helper
+
+
+class SignInForm(AuthenticationForm):
+    """User name and password."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.helper = crispy_helper(gettext_lazy("Sign in"))
+
+
+class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class takes no parameter
+    """A practice or clinic."""
+
+    class Meta:
+        model = Site
+        fields = ["code", "name", "target_dyads"]
+
+    def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.study = access.study
+        self.fields["code"].help_text = _("Short, for example NORTH. New patients' study codes begin with it.")
+        self.fields["target_dyads"].help_text = _("How many dyads this site is to bring; 0 if there is no target.")
+        self.helper = crispy_helper(gettext_lazy("Add site"))
+
+    def clean_code(self) -> str:
+        return _unused(self.cleaned_data["code"], self.instance.study.sites.all(), _("This study has a site"))
+
+
+class ClinicianForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class takes no parameter
+    """A clinician, known by a study code."""
+
+    class Meta:
+        model = Clinician
+        fields = ["site", "code"]
+
+    def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["site"].queryset = access.sites  # type: ignore[attr-defined]
+        self.fields["code"].help_text = _("A study code such as C07, never a name.")
+        self.helper = crispy_helper(gettext_lazy("Add clinician"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        site, code = cleaned.get("site"), cleaned.get("code")
+        if site and code and site.clinicians.filter(code=code).exists():
+            self.add_error("code", _("This site has a clinician with this code already. Choose another code."))
+        return cleaned
+
+
+class WaveForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class takes no parameter
+    """A planned time of asking."""
+
+    class Meta:
+        model = Wave
+        fields = ["code", "label", "position", "is_follow_up"]
+
+    def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.study = access.study
+        self.fields["code"].help_text = _("Short, for example retest. It stands in exports.")
+        self.fields["position"].help_text = _("Waves are listed in this order; the first is the default.")
+        self.fields["is_follow_up"].help_text = _("Asks what has changed since the last time.")
+        self.helper = crispy_helper(gettext_lazy("Add wave"))
+
+    def clean_code(self) -> str:
+        return _unused(self.cleaned_data["code"], self.instance.study.waves.all(), _("This study has a wave"))
+
+
+class MemberForm(forms.Form):
+    """A role for a person: an existing account, or a new one with a first password."""
+
+    username = forms.CharField(label=gettext_lazy("User name"), max_length=150, validators=[UnicodeUsernameValidator()])
+    new_password = forms.CharField(
+        label=gettext_lazy("First password"),
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=gettext_lazy("Only for a person without an account. Leave blank for an existing user name."),
+    )
+    role = forms.ChoiceField(label=gettext_lazy("Role"), choices=Member.Role.choices)
+    site = forms.ModelChoiceField(
+        label=gettext_lazy("Site"),
+        queryset=Site.objects.none(),
+        required=False,
+        help_text=gettext_lazy("For a site coordinator: the one site whose visits the person manages."),
+    )
+    clinician = forms.ModelChoiceField(
+        label=gettext_lazy("Clinician"),
+        queryset=Clinician.objects.none(),
+        required=False,
+        help_text=gettext_lazy("For a clinician: the study code under which the person rates patients."),
+    )
+
+    def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access = access
+        self.fields["site"].queryset = access.sites  # type: ignore[attr-defined]
+        self.fields["clinician"] = ClinicianChoiceField(
+            label=self.fields["clinician"].label,
+            queryset=access.clinicians.filter(user=None),
+            required=False,
+            help_text=self.fields["clinician"].help_text,
+        )
+        self.helper = crispy_helper(gettext_lazy("Add person"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        role = cleaned.get("role")
+        if role != Member.Role.COORDINATOR:
+            cleaned["site"] = None
+        elif "site" in cleaned and cleaned["site"] is None:
+            self.add_error("site", _("A site coordinator needs a site. Choose one, or add a site first."))
+        if role != Member.Role.CLINICIAN:
+            cleaned["clinician"] = None
+        elif "clinician" in cleaned and cleaned["clinician"] is None:
+            self.add_error("clinician", _("Choose the clinician's study code, or add the clinician first."))
+        self._check_account(cleaned)
+        return cleaned
+
+    def _check_account(self, cleaned: dict[str, Any]) -> None:
+        username, password = cleaned.get("username"), cleaned.get("new_password", "")
+        if not username:
+            return
+        user = get_user_model().objects.filter(username=username).first()
+        if user is None and not password:
+            self.add_error(
+                "new_password", _("There is no account with this user name. Set a first password to make one.")
+            )
+        elif user is None:
+            try:
+                validate_password(password, User(username=username))
+            except ValidationError as error:
+                self.add_error("new_password", error)
+        elif password:
+            self.add_error("new_password", _("This account exists already and keeps its password. Leave this blank."))
+        elif self.access.study.members.filter(user=user, role=cleaned.get("role"), site=cleaned.get("site")).exists():
+            self.add_error("username", _("This person has this role in the study already."))
+
+
+class ClinicianChoiceField(forms.ModelChoiceField):
+    """Clinicians by site and study code: a code alone may stand at several sites."""
+
+    def label_from_instance(self, obj: Clinician) -> str:
+        """Code first, since that is what people look for."""
+        return f"{obj.code} · {obj.site.name}"
+
+
+def _unused(code: str, taken: Any, what: str) -> str:
+    if taken.filter(code=code).exists():
+        raise ValidationError(_("%(what)s with this code already. Choose another code.") % {"what": what})
+    return code

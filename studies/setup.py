@@ -1,0 +1,78 @@
+"""Changes to who and where: each is one transaction that leaves its line in the audit trail."""
+
+from datetime import datetime
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from studies import audit
+from studies.models import Clinician, Member, Site, Study, Wave
+
+
+@transaction.atomic
+def add_part(*, study: Study, part: Site | Clinician | Wave, actor: AbstractBaseUser, now: datetime) -> None:
+    """Store a new site, clinician or wave of the study."""
+    part.save()
+    audit.record(study=study, actor=actor, action=f"add {part._meta.model_name}", detail={"code": part.code}, now=now)
+
+
+@transaction.atomic
+def create_study(*, study: Study, actor: AbstractBaseUser, now: datetime) -> None:
+    """Store a new study with a first wave; whoever makes it becomes its admin."""
+    study.created_at = now
+    study.save()
+    Wave.objects.create(study=study, code="baseline", label="Baseline", position=0)
+    Member.objects.create(study=study, user_id=actor.pk, role=Member.Role.ADMIN)
+    audit.record(study=study, actor=actor, action="create study", detail={"code": study.code}, now=now)
+
+
+@transaction.atomic
+def change_study(*, study: Study, changed: list[str], actor: AbstractBaseUser, now: datetime) -> None:
+    """Store a study's changed settings; the trail names the fields."""
+    study.save()
+    audit.record(study=study, actor=actor, action="change study", detail={"fields": changed}, now=now)
+
+
+@transaction.atomic
+def add_member(
+    *,
+    study: Study,
+    username: str,
+    new_password: str,
+    role: str,
+    site: Site | None,
+    clinician: Clinician | None,
+    actor: AbstractBaseUser,
+    now: datetime,
+) -> Member:
+    """Give a person a role; makes the account when there is none with this name.
+
+    For the role of clinician, `clinician` is whose patients the person rates; the account is tied to it.
+    """
+    User = get_user_model()
+    user = User.objects.filter(username=username).first()
+    if user is None:
+        user = User.objects.create_user(username=username, password=new_password)
+    member = Member.objects.create(study=study, user=user, role=role, site=site)
+    if clinician is not None:
+        clinician.user = user
+        clinician.save(update_fields=["user"])
+    audit.record(
+        study=study,
+        actor=actor,
+        action="add member",
+        detail={"user": user.pk, "role": role, "site": site.code if site else None},
+        now=now,
+    )
+    return member
+
+
+@transaction.atomic
+def remove_member(*, member: Member, actor: AbstractBaseUser, now: datetime) -> None:
+    """Take a role away again. The account stays; a clinician's account is untied from the study's clinicians."""
+    if member.role == Member.Role.CLINICIAN:
+        Clinician.objects.filter(site__study=member.study, user=member.user).update(user=None)
+    detail = {"user": member.user_id, "role": member.role, "site": member.site.code if member.site else None}
+    audit.record(study=member.study, actor=actor, action="remove member", detail=detail, now=now)
+    member.delete()

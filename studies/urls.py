@@ -1,0 +1,16 @@
+"""URLs of home, sign-in, and the people and places of a study."""
+
+from django.urls import path
+
+from studies import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("login/", views.sign_in, name="login"),
+    path("logout/", views.sign_out, name="logout"),
+    path("studies/<str:code>/sites/new/", views.site_new, name="site_new"),
+    path("studies/<str:code>/clinicians/new/", views.clinician_new, name="clinician_new"),
+    path("studies/<str:code>/waves/new/", views.wave_new, name="wave_new"),
+    path("studies/<str:code>/members/new/", views.member_new, name="member_new"),
+    path("studies/<str:code>/members/<int:member_id>/remove/", views.member_remove, name="member_remove"),
+]
