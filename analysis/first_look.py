@@ -311,7 +311,7 @@ def _mean_of_answered(values: FloatArray, numerator: int, denominator: int) -> F
     """Return row means where at least numerator/denominator of the columns (rounded up) hold a value, else NaN."""
     answered = ~np.isnan(values)
     n_answered = answered.sum(axis=1)
-    needed = -(-values.shape[1] * numerator // denominator)
+    needed = max(1, -(-values.shape[1] * numerator // denominator))  # no items on this form: no score, not 0
     total = np.where(answered, values, 0.0).sum(axis=1)
     return np.where(n_answered >= needed, total / np.maximum(n_answered, 1), np.nan)
 

@@ -325,6 +325,18 @@ def test_forms_without_an_answer_are_counted_apart(
     assert nothing["items"][0]["mean"] is None
 
 
+def test_a_component_without_items_on_the_form_has_no_score(
+    part: FloatArray, part_layout: dict[str, Any], part_look: dict[str, Any]
+) -> None:
+    """It says so, and its domain's score rests on the other components: an empty column is never 0."""
+    scales = {**part_layout["scales"], "C10": []}
+    domains = {**part_layout["domains"], "D2": [*part_layout["domains"]["D2"], "C10"]}
+    result = first_look(part, **{**part_layout, "scales": scales, "domains": domains})
+    assert "at least two items; got 0" in result["scales"]["C10"]["error"]
+    assert "got 0 of" in result["gap_reference"]["D2"]["error"]
+    assert result["gap_reference"]["D1"] == part_look["gap_reference"]["D1"]
+
+
 def test_reasons_for_absence_reach_the_item_table(
     part: FloatArray, part_layout: dict[str, Any], part_look: dict[str, Any]
 ) -> None:
