@@ -3,14 +3,14 @@
 from celery import Task, shared_task
 from django.utils import timezone
 
-from analysis import services
+from analysis import running, services
 from studies.workers import claimant
 
 
 @shared_task(bind=True)
 def run_analysis(self: Task, run_id: int) -> None:
     """Run one analysis, if it is due."""
-    services.run_analysis(run_id=run_id, owner=claimant(self.request.id), clock=timezone.now)
+    running.run_analysis(run_id=run_id, owner=claimant(self.request.id), clock=timezone.now)
 
 
 @shared_task(bind=True)

@@ -24,7 +24,8 @@ from analysis.psychometrics.simulation import (
     SimulationStructure,
     simulate_dyads,
 )
-from analysis.services import request_analysis, run_analysis
+from analysis.running import run_analysis
+from analysis.services import request_analysis
 from instruments.definitions import Absence, Answer, Instrument, Question, Role
 from instruments.models import Administration, hash_token
 from instruments.questionnaire import Questionnaire
@@ -155,9 +156,7 @@ def _make_study(*, now: datetime) -> Study:
             study=study, clinician=clinician, patient=patient, code=f"{patient.code}.{clinician.code}"
         )
         forms.extend(_finished_forms(dyads, row, dyad=dyad, wave=baseline, instrument=instrument, rng=rng, now=now))
-    store_finished_forms(
-        study=study, instrument_version=version, forms=forms, mode=Administration.Mode.WEB, now=now
-    )
+    store_finished_forms(study=study, instrument_version=version, forms=forms, mode=Administration.Mode.WEB, now=now)
     return study
 
 
