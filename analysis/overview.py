@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from django.db.models import Count, F, FilteredRelation, IntegerField, Max, Q, QuerySet, Sum
-from django.db.models.fields.json import KT
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from instruments.models import Administration
@@ -125,7 +125,7 @@ def _completeness_by_clinician(access: StudyAccess) -> dict[int, Completeness]:
 
 
 def _items(role: str, count: str) -> Sum:
-    return Sum(Cast(KT(f"score__{role}__{count}"), IntegerField()))
+    return Sum(Cast(KeyTextTransform(count, f"score__{role}"), IntegerField()))
 
 
 def _completeness(row: Mapping[str, Any]) -> Completeness:

@@ -23,7 +23,8 @@ def figure(value: float | None, decimals: int = 1) -> str:
     if value is None or not math.isfinite(value):
         return NONE
     # Without the addition a rounded -0.0 would keep its minus sign.
-    return number_format(round(value, decimals) + 0.0, decimal_pos=decimals)
+    text = number_format(round(value, decimals) + 0.0, decimal_pos=decimals)
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 @register.filter
@@ -31,7 +32,7 @@ def coefficient(value: float | None) -> str:
     """A correlation, loading or reliability: two decimals and, as is the custom, no zero before the point."""
     text = figure(value, 2)
     for zero in ("0.", "0,"):
-        if text.lstrip("-").startswith(zero):
+        if text.lstrip("\N{MINUS SIGN}").startswith(zero):
             return text.replace(zero, zero[1], 1)
     return text
 
