@@ -35,6 +35,7 @@ class EntryText:
     text: str
     control: Control
     options: tuple[OptionText, ...]
+    box: Literal["radio", "checkbox"]  # how the options are ticked
     decimals: bool
     range_error: str  # what to say when a number does not fit; empty for choices
     decides: bool  # whether another question is asked or not because of this answer
@@ -169,7 +170,7 @@ def _entry(
             label = _text(questionnaire.instrument.does_not_apply, role, language)
             options = (*scale, OptionText(value=Absence.DOES_NOT_APPLY.value, label=label, apart=True))
     else:
-        control = "number" if entry.kind in ("integer", "number") else entry.kind
+        control = "number" if entry.kind == "integer" else entry.kind
         options = tuple(_option(option, role, language, apart=option.value == PREFER_NOT) for option in entry.options)
         if control == "scale":
             options = (*scale, *options)
@@ -183,6 +184,7 @@ def _entry(
         text=entry.text[role][language],
         control=control,
         options=options,
+        box="radio" if control in ("scale", "choice") else "checkbox",
         decimals=decimals,
         range_error=range_error,
         decides=decides,

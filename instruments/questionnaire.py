@@ -46,9 +46,9 @@ class Questionnaire:
     @cached_property
     def entries(self) -> Mapping[str, Item | Question]:
         """Everything that can be asked, by code, in order."""
-        items = self.instrument.form_items(self.form)
-        questions = self.instrument.questions_for(self.role, follow_up=self.follow_up)
-        return {entry.code: entry for entry in (*items, *questions)}
+        asked: list[Item | Question] = [*self.instrument.form_items(self.form)]
+        asked += self.instrument.questions_for(self.role, follow_up=self.follow_up)
+        return {entry.code: entry for entry in asked}
 
     @cached_property
     def pages(self) -> tuple[Page, ...]:
@@ -56,9 +56,7 @@ class Questionnaire:
         pages: list[Page] = []
         for block, entries in self._groups():
             opens_block = block is not None and (not pages or pages[-1].block is not block)
-            pages.append(
-                Page(number=len(pages) + 1, entries=tuple(entries), block=block, opens_block=opens_block)
-            )
+            pages.append(Page(number=len(pages) + 1, entries=tuple(entries), block=block, opens_block=opens_block))
         return tuple(pages)
 
     def _groups(self) -> Iterator[tuple[RecallBlock | None, list[Item | Question]]]:

@@ -14,12 +14,18 @@ from django.dispatch import Signal
 from instruments.catalogue_reader import parse_instrument
 from instruments.definitions import Answer, Item, Role
 from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token
+from instruments.opening import locked_administration
 from instruments.questionnaire import InvalidAnswer
 from studies.models import Clinician, Dyad, Patient, Study, Visit, Wave
 
 #: Sent inside the transaction that completes questionnaires, with `visit_ids`; the one signal of the platform, so that
 #: this package need not know who scores.
 administration_completed = Signal()
+
+
+#: How far an answer may run ahead of the last one stored: more than a device that was offline can have queued.
+MAXIMUM_SEQUENCE_GAP = 10_000
+MAXIMUM_SEQUENCE = 2_000_000_000  # what the column holds, rounded down
 
 
 class AnswerRefused(Exception):
@@ -176,7 +182,7 @@ def study_instrument_version(study: Study) -> InstrumentVersion:
 @transaction.atomic
 def reissue_link(*, administration_id: int, now: datetime) -> str:
     """A new secret for an unfinished questionnaire; the old link stops working, the answers stay."""
-    administration = _locked(administration_id)
+    administration = locked_administration(administration_id)
     if administration.is_completed:
         raise QuestionnaireClosed("This questionnaire is finished; it has no link any more.")
     token = new_token()
@@ -210,7 +216,7 @@ def record_answers(*, administration_id: int, given: Sequence[GivenAnswer], now:
         For a code that is not asked, a value that is not offered or a sequence number below 1 (422); after the
         questionnaire was finished or when the sequence number carries another answer (409); after expiry (410).
     """
-    administration = _locked(administration_id)
+    administration = locked_administration(administration_id)
     answers = [_checked(administration, one) for one in given]
     stored = _stored_at(administration, [one.sequence for one in answers])
     fresh: list[_CheckedAnswer] = []
@@ -253,7 +259,7 @@ def complete_administration(*, administration_id: int, now: datetime) -> None:
 
     Finishing again changes nothing. "Completed" and "this dyad needs scoring" are committed together.
     """
-    administration = _locked(administration_id)
+    administration = locked_administration(administration_id)
     if administration.is_completed:
         return
     _require_open(administration, now=now)
@@ -396,8 +402,10 @@ class _CheckedAnswer:
 
 
 def _checked(administration: Administration, given: GivenAnswer) -> _CheckedAnswer:
-    if not 1 <= given.sequence <= 1_000_000:
-        raise AnswerRefused("The sequence number must be a whole number from 1 to 1,000,000.")
+    # A number far ahead would use up those between: no later answer could be stored.
+    highest = min(administration.last_sequence + MAXIMUM_SEQUENCE_GAP, MAXIMUM_SEQUENCE)
+    if not 1 <= given.sequence <= highest:
+        raise AnswerRefused(f"The sequence number must be a whole number from 1 to {highest}: count on from the last.")
     try:
         value = administration.questionnaire.check_answer(given.item, given.value)
     except InvalidAnswer as error:
@@ -405,13 +413,8 @@ def _checked(administration: Administration, given: GivenAnswer) -> _CheckedAnsw
     return _CheckedAnswer(item=given.item, value=value, sequence=given.sequence, client_time=given.client_time)
 
 
-def _locked(administration_id: int) -> Administration:
-    """The row, held until the end of the transaction so that two deliveries cannot overtake each other."""
-    return Administration.objects.for_answering().select_for_update(of=("self",)).get(pk=administration_id)
-
-
 def _open(administration_id: int, *, now: datetime) -> Administration:
-    administration = _locked(administration_id)
+    administration = locked_administration(administration_id)
     _require_open(administration, now=now)
     return administration
 

@@ -123,7 +123,7 @@ def _months(years: list[str] | None, months: list[str] | None, *, direct: list[s
 
 def _sequence(raw: Mapping[str, list[str]]) -> int:
     text = raw.get("sequence", [""])[-1]
-    if not (text.isascii() and text.isdigit() and len(text) <= 7):
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
         raise MalformedSubmission("The field sequence must hold one whole number: take it from the page.")
     return int(text)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Concatenate, NoReturn, ParamSpec
+from typing import Any, NoReturn
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
@@ -23,14 +23,13 @@ from django.views.decorators.csrf import csrf_exempt
 from instruments import services
 from instruments.definitions import Absence, Answer, Role
 from instruments.models import Administration
+from instruments.opening import administration_with_token
 from instruments.page_texts import PREFER_NOT, EntryText, FormText, form_text
 from instruments.questionnaire import Page, Questionnaire
 from instruments.services import AnswerRefused, GivenAnswer, LinkExpired, QuestionnaireClosed, SequenceConflict
 from instruments.submission import MalformedSubmission, Submission, read_submission
 
 MAXIMUM_JSON_BYTES = 16 * 1024
-
-_Parameters = ParamSpec("_Parameters")
 
 _HEADERS = {
     # The address holds the secret, and the page holds answers: nobody keeps either, nobody passes them on.
@@ -86,7 +85,8 @@ class Opened:
 
     @property
     def answers(self) -> dict[str, Answer]:
-        return self.administration.answers
+        answers: dict[str, Answer] = self.administration.answers
+        return answers
 
     @property
     def text(self) -> FormText:
@@ -97,11 +97,11 @@ class Opened:
         return self.administration.is_completed
 
 
-_View = Callable[Concatenate[HttpRequest, Opened, _Parameters], HttpResponse]
+_View = Callable[..., HttpResponse]  # (request, opened, and what else the address holds)
 _Refusal = Callable[[int, str, Opened | None], HttpResponse]
 
 
-def _opened_by_token(*, refuse: _Refusal, **by_method: _View[_Parameters]) -> Callable[..., HttpResponse]:
+def _opened_by_token(*, refuse: _Refusal, **by_method: _View) -> Callable[..., HttpResponse]:
     """One address: finds the questionnaire by its secret, speaks its language and answers every refusal kindly.
 
     `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show.
@@ -123,7 +123,7 @@ def _opened_by_token(*, refuse: _Refusal, **by_method: _View[_Parameters]) -> Ca
         if handler is None:
             return HttpResponseNotAllowed(methods)
         try:
-            administration = Administration.objects.for_answering().with_token(token).get()
+            administration = administration_with_token(token)
         except Administration.DoesNotExist:
             return refuse(404, "No questionnaire has this link.", None)
         opened = _open(request, administration, token)
@@ -146,8 +146,11 @@ def _opened_by_token(*, refuse: _Refusal, **by_method: _View[_Parameters]) -> Ca
 
 def _open(request: HttpRequest, administration: Administration, token: str) -> Opened:
     languages = administration.instrument.languages
-    # Until the respondent has chosen: what the welcome page was asked for, else what the browser prefers.
-    wishes = (administration.language, request.GET.get("language", ""), translation.get_language() or "")
+    # The welcome page is shown in the language asked for there; all others in the one chosen by Start. Before that
+    # the browser's own counts.
+    at_welcome = request.resolver_match is not None and request.resolver_match.url_name == "questionnaire"
+    asked_for = request.GET.get("language", "") if at_welcome else ""
+    wishes = (asked_for, administration.language, translation.get_language() or "")
     return Opened(
         administration=administration,
         questionnaire=administration.questionnaire,
@@ -265,7 +268,7 @@ def show_review(request: HttpRequest, opened: Opened) -> HttpResponse:
         for entry in page.entries
         if opened.questionnaire.is_asked(entry.code, answers)
     ]
-    n_open = sum(row["is_open"] or row["is_skipped"] for row in rows)
+    n_open = sum(1 for row in rows if row["is_open"] or row["is_skipped"])
     return _page(
         "review",
         opened,

@@ -1,0 +1,235 @@
+"""What one questionnaire costs the server, and how long a respondent waits. Prints one JSON line per figure.
+
+    python bench/answer_latency.py [--forms 20]
+
+A real gunicorn (one worker, as deployed otherwise) on a throwaway SQLite database; a plain HTTP client without scripts
+reads each page, fills in its form and follows the redirects, from the welcome page to the thanks, on one kept
+connection. CPU is user plus system time of gunicorn and all its children: with SQLite the database runs inside them,
+so web and database are both counted. Answers are synthetic, from a fixed seed.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from html.parser import HTMLParser
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlencode
+
+import psutil  # type: ignore[import-untyped]  # ships no types
+
+ROOT = Path(__file__).resolve().parents[1]
+BAR_CPU_MS = 300  # all pages of one completed 50-item patient form
+N_ITEMS = 50
+
+_PREPARE = """
+import json, sys
+from datetime import date
+from pathlib import Path
+from django.utils import timezone
+from instruments.services import create_visits_with_new_patients, release_instrument
+from studies.models import Clinician, Site, Study, Wave
+release_instrument(Path("instruments/catalogue/healing-relationships-1.0.yaml"), now=timezone.now())
+study = Study.objects.create(code="BENCH", title="Benchmark", is_synthetic=True)
+site = Site.objects.create(study=study, code="B", name="Benchmark")
+visits = create_visits_with_new_patients(
+    study=study, clinicians=[Clinician.objects.create(site=site, code="C1")],
+    wave=Wave.objects.create(study=study, code="t0", label="Baseline"), form="full", count={count}, now=timezone.now(),
+)
+print(json.dumps([visit.patient_token for visit in visits]))
+"""
+
+
+class FormReader(HTMLParser):
+    """The forms of a page: address, hidden fields, and what can be chosen."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.forms: list[tuple[str, dict[str, list[str]], dict[str, list[str]], list[str]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect a form or one of its fields."""
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append((given["action"], {}, {}, []))
+        elif tag == "input":
+            _, fields, offered, texts = self.forms[-1]
+            if given["type"] in ("radio", "checkbox"):
+                offered.setdefault(given["name"], []).append(given["value"])
+            elif given["type"] == "text":
+                texts.append(given["name"])
+            else:
+                fields[given["name"]] = [given["value"]]
+
+
+@dataclass
+class Timings:
+    """Milliseconds per request, by method."""
+
+    get: list[float] = field(default_factory=list)
+    post: list[float] = field(default_factory=list)
+
+
+class Respondent:
+    """Fills in questionnaires over one kept connection."""
+
+    def __init__(self, port: int, rng: random.Random) -> None:
+        self.connection = HTTPConnection("127.0.0.1", port)
+        self.connection.connect()
+        # Otherwise the system holds back the body of a POST until the headers are acknowledged.
+        self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.rng = rng
+        self.timings = Timings()
+
+    def request(self, method: str, address: str, fields: dict[str, list[str]] | None = None) -> tuple[int, str, str]:
+        """Status, redirect address and body."""
+        body = urlencode(fields, doseq=True) if fields is not None else None
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
+        started = time.perf_counter()
+        self.connection.request(method, address, body, headers)
+        response = self.connection.getresponse()
+        text = response.read().decode()
+        elapsed = 1000 * (time.perf_counter() - started)
+        (self.timings.get if method == "GET" else self.timings.post).append(elapsed)
+        return response.status, response.getheader("Location", ""), text
+
+    def complete(self, token: str) -> int:
+        """One form from the welcome page to the thanks; returns how many items were answered."""
+        root = address = f"/q/{token}/"
+        n_items = 0
+        for _ in range(200):
+            status, _, html = self.request("GET", address)
+            if status != 200:
+                raise SystemExit(f"GET {address.replace(token, '…')} answered {status} instead of 200.")
+            forms = FormReader(html).forms
+            if not forms:
+                return n_items
+            action, fields, offered, texts = forms[-1]
+            sent = dict(fields)
+            if "sequence" in fields:
+                sent["action"] = ["next"]
+                sent |= self._choose(offered, texts)
+                n_items += sum(bool(re.fullmatch(r"[A-Z]{2}\d", name)) for name in offered)
+            status, location, _ = self.request("POST", action, sent)
+            if status != 303:
+                raise SystemExit(f"POST {action.replace(token, '…')} answered {status} instead of 303.")
+            address = location
+        raise SystemExit(f"The form of {root.replace(token, '…')} did not end after 200 pages.")
+
+    def _choose(self, offered: dict[str, list[str]], texts: list[str]) -> dict[str, list[str]]:
+        chosen = {name: [str(self.rng.randint(20, 60))] for name in texts if not name.endswith("_months")}
+        for name, values in offered.items():
+            if not any(text == name or text.startswith(f"{name}_") for text in texts):
+                chosen[name] = [self.rng.choice([value for value in values if value != "prefer_not"])]
+        return chosen
+
+
+@contextmanager
+def running_server(n_forms: int) -> Iterator[tuple[psutil.Process, int, list[str]]]:
+    """A migrated database with open questionnaires, and gunicorn in front of it: process, port, secrets."""
+    folder = tempfile.mkdtemp(prefix="healing-survey-bench-")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")},
+        "DJANGO_SETTINGS_MODULE": "healing_survey.settings.embedded",
+        "VAR_DIR": folder,
+        "PORT": str(port),
+        "PYTHONPATH": str(ROOT),
+    }
+
+    def manage(*arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    server: subprocess.Popen[bytes] | None = None
+    try:
+        manage("migrate", "--verbosity=0")
+        manage("collectstatic", "--noinput", "--verbosity=0")
+        tokens = json.loads(manage("shell", "--verbosity=0", "-c", _PREPARE.format(count=n_forms)).splitlines()[-1])
+        command = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py", "--workers", "1"]
+        command += ["--bind", f"127.0.0.1:{port}", "--log-level", "warning", "healing_survey.wsgi:application"]
+        server = subprocess.Popen(command, cwd=ROOT, env=environment)
+        _wait_for(port, server)
+        yield psutil.Process(server.pid), port, tokens
+    finally:
+        if server is not None:
+            server.terminate()
+            server.wait(timeout=20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        if server.poll() is not None:
+            raise SystemExit(f"gunicorn ended with status {server.returncode} before it served.")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise SystemExit("gunicorn did not serve within 30 s.")
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """User plus system time of a process, its living children and those it has already waited for."""
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        times = one.cpu_times()
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def report(figure: str, value: float, unit: str, n: int, **more: object) -> None:
+    """One figure, one line."""
+    line = {"benchmark": "answer_latency", "figure": figure, "value": round(value, 3), "unit": unit, "n": n, **more}
+    print(json.dumps(line), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Server CPU and latency of complete patient forms without scripts.")
+    parser.add_argument("--forms", type=int, default=20, help="how many forms are filled in and measured")
+    n_forms = parser.parse_args().forms
+    n_warm = 2
+    with running_server(n_forms + n_warm) as (server, port, tokens):
+        warm = Respondent(port, random.Random(date(2026, 1, 1).toordinal()))
+        for token in tokens[:n_warm]:
+            warm.complete(token)
+        respondent = Respondent(port, random.Random(20260101))
+        before, started = cpu_seconds(server), time.perf_counter()
+        items = {respondent.complete(token) for token in tokens[n_warm:]}
+        seconds, cpu = time.perf_counter() - started, cpu_seconds(server) - before
+    if items != {N_ITEMS}:
+        raise SystemExit(f"Every form has {N_ITEMS} items, but {sorted(items)} were answered.")
+    get, post = respondent.timings.get, respondent.timings.post
+    cpu_ms = 1000 * cpu / n_forms
+    report("server_cpu_per_form", cpu_ms, "ms", n_forms, bar=BAR_CPU_MS, met=cpu_ms <= BAR_CPU_MS)
+    report("server_cpu_per_request", 1000 * cpu / (len(get) + len(post)), "ms", len(get) + len(post))
+    report("requests_per_form", (len(get) + len(post)) / n_forms, "requests", n_forms)
+    for name, values in (("get", get), ("post", post)):
+        report(f"{name}_p50", percentile(values, 0.5), "ms", len(values))
+        report(f"{name}_p95", percentile(values, 0.95), "ms", len(values))
+    report("completions", n_forms / seconds, "forms/s", n_forms, clients=1, workers=1)
+
+
+if __name__ == "__main__":
+    main()
