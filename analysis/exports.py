@@ -88,9 +88,7 @@ def _columns(study: Study, instrument: Instrument) -> list[tuple[str, str]]:
                 (f"{role}_{score}_reason", "why there is no score"),
                 (f"{role}_{score}_thin", "1: a component score that rests on one item of several"),
             ]
-    references = {
-        form: gap_references(study.pk, form, instrument=instrument) for form in instrument.forms
-    }
+    references = {form: gap_references(study.pk, form, instrument=instrument) for form in instrument.forms}
     z = instrument.scoring.reliable_gap_z
     for score in score_ids:
         judged = "; ".join(
@@ -113,9 +111,7 @@ def _columns(study: Study, instrument: Instrument) -> list[tuple[str, str]]:
     absences = ", ".join(Absence)
     for role in Role:
         for code in _answer_codes(instrument, role):
-            columns.append(
-                (f"{role}_{code}", f"answer as given (before reversal), or the reason for none: {absences}")
-            )
+            columns.append((f"{role}_{code}", f"answer as given (before reversal), or the reason for none: {absences}"))
     return columns
 
 
@@ -156,9 +152,7 @@ def _rows(study: Study, instrument: Instrument, *, include_incomplete: bool) -> 
             yield _row(study, instrument, score, administrations.get(score.pk, {}))
 
 
-def _row(
-    study: Study, instrument: Instrument, score: DyadScore, forms: Mapping[str, Administration]
-) -> dict[str, Any]:
+def _row(study: Study, instrument: Instrument, score: DyadScore, forms: Mapping[str, Administration]) -> dict[str, Any]:
     dyad = score.visit.dyad
     version = next(iter(forms.values())).instrument_version if forms else None
     row: dict[str, Any] = {
@@ -228,5 +222,3 @@ def _cell(answer: Answer) -> str | int | float:
 def _number(value: float | None) -> str | None:
     """The shortest text that reads back as exactly this number."""
     return None if value is None else repr(value)
-
-

@@ -311,9 +311,7 @@ class _Reader:
         if len(found) == 1:
             return found[0]
         if found:
-            self.problems.add(
-                line, "clinician", "a code that stands at several sites", "Say which in the column site."
-            )
+            self.problems.add(line, "clinician", "a code that stands at several sites", "Say which in the column site.")
         else:
             self.problems.add(
                 line,

@@ -27,9 +27,7 @@ Clock = Callable[[], datetime]
 RESCORING_CHUNK = 2000
 LONGEST_WAIT_SECONDS = 600
 DOMAINS = ("valuing", "appreciating_power", "abiding", "competence", "outcome")
-_SCORE_COLUMNS = [
-    field.name for field in DyadScore._meta.concrete_fields if field.name != "visit"
-]
+_SCORE_COLUMNS = [field.name for field in DyadScore._meta.concrete_fields if field.name != "visit"]
 
 
 class ClaimLost(Exception):
@@ -78,9 +76,7 @@ class VisitForms:
         form = self.finished.get(role)
         if form is None:
             return None
-        return RatedForm(
-            form=form.form, answers=form.answers, blind=True, median_seconds=form.median_item_seconds
-        )
+        return RatedForm(form=form.form, answers=form.answers, blind=True, median_seconds=form.median_item_seconds)
 
 
 def request_scoring(*, visit_ids: Sequence[int], now: datetime) -> None:
@@ -101,9 +97,7 @@ def score_visit(*, visit_id: int, owner: str, clock: Clock) -> int:
     that dies anywhere leaves a claim that runs out, and nothing else.
     """
     n_scored = 0
-    while ScoringRequest.objects.claim(
-        pk=visit_id, owner=owner, now=clock(), seconds=settings.SCORING_LEASE_SECONDS
-    ):
+    while ScoringRequest.objects.claim(pk=visit_id, owner=owner, now=clock(), seconds=settings.SCORING_LEASE_SECONDS):
         try:
             _score_claimed(visit_id, owner=owner, now=clock())
         except ClaimLost:
@@ -240,7 +234,12 @@ def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
         Administration.objects.filter(visit__in=visits, status=Administration.Status.COMPLETED)
         .select_related("instrument_version")
         .only(
-            "visit_id", "role", "form", "completed_at", "answers", "median_item_seconds",
+            "visit_id",
+            "role",
+            "form",
+            "completed_at",
+            "answers",
+            "median_item_seconds",
             "instrument_version__content_hash",
         )
     )
@@ -286,9 +285,7 @@ def gap_references(study_id: int, form: str, *, instrument: Instrument) -> dict[
     known = {*instrument.components, *instrument.domains, *instrument.composites}
     parameters: Mapping[str, Any] = {} if row is None else row.parameters
     return {
-        score: Reference(
-            mean_gap=one["mean_gap"], sem_patient=one["sem_patient"], sem_clinician=one["sem_clinician"]
-        )
+        score: Reference(mean_gap=one["mean_gap"], sem_patient=one["sem_patient"], sem_clinician=one["sem_clinician"])
         for score, one in parameters.items()
         if score in known
     }

@@ -1,8 +1,11 @@
 """Small, real rows for tests: a study with its instrument, sites, clinicians and visits."""
 
+import random
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from django.contrib.auth.models import User
 
 from instruments.definitions import Answer, Instrument, Role
 from instruments.models import Administration, InstrumentVersion
@@ -14,7 +17,12 @@ from instruments.services import (
     record_answers,
     release_instrument,
 )
-from studies.models import Clinician, Site, Study, Wave
+from scoring.models import DyadScore
+from scoring.rules.dyad import score_dyad
+from scoring.rules.layout import form_layouts
+from scoring.rules.records import dyad_record
+from scoring.services import DOMAINS
+from studies.models import Clinician, Dyad, Member, Patient, Site, Study, Visit, Wave
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CATALOGUE_FILE = Path(__file__).resolve().parents[1] / "instruments" / "catalogue" / "healing-relationships-1.0.yaml"
@@ -90,3 +98,81 @@ def finish(created: CreatedVisit, role: Role, *, value: int = 4, now: datetime =
     answer(administration, {code: answers.get(code, value) for code in items}, now=now)
     answer(administration, {code: given for code, given in answers.items() if code not in items}, now=now)
     complete_administration(administration_id=administration.pk, now=now)
+
+
+PASSWORD = "a long enough password"
+
+
+def make_user(username: str, *, is_superuser: bool = False) -> User:
+    """An account; everyone has the same password."""
+    return User.objects.create_user(username=username, password=PASSWORD, is_superuser=is_superuser)
+
+
+def make_member(
+    kit: StudyKit, role: str, *, username: str = "", site: Site | None = None, clinician: Clinician | None = None
+) -> User:
+    """A new account with a role in the study. A coordinator gets the first site, a clinician the first clinician."""
+    user = make_user(username or f"{kit.study.code.lower()}-{role}")
+    if role == Member.Role.COORDINATOR:
+        site = site or kit.sites[0]
+    if role == Member.Role.CLINICIAN:
+        clinician = clinician or kit.clinicians[0]
+        clinician.user = user
+        clinician.save(update_fields=["user"])
+    Member.objects.create(study=kit.study, user=user, role=role, site=site)
+    return user
+
+
+def make_scored_visits(kit: StudyKit, n: int, *, seed: int = 1) -> list[DyadScore]:
+    """Visits with random stored scores, about one in six of them missing; the same seed gives the same rows.
+
+    The rows are written straight to the table: for pages that list and sort, not for what a score means.
+    """
+    rng = random.Random(seed)
+    waves = [
+        kit.wave,
+        Wave.objects.get_or_create(study=kit.study, code="retest", defaults={"label": "Retest", "position": 2})[0],
+    ]
+    record = dyad_record(
+        score_dyad(
+            form_layouts(kit.instrument), patient=None, clinician=None, days_apart=None, months_known=None, visits=None
+        )
+    )
+    del record["patient"], record["clinician"]
+    scores = []
+    for number in range(n):
+        clinician = rng.choice(kit.clinicians)
+        patient = Patient.objects.create(site=clinician.site, code=f"P{number:03}")
+        dyad = Dyad.objects.create(
+            study=kit.study,
+            clinician=clinician,
+            patient=patient,
+            code=f"{rng.choice(['ash', 'Birch', 'CEDAR', '100%', 'a_b'])}-{number}",
+        )
+        visit = Visit.objects.create(
+            dyad=dyad,
+            wave=rng.choice(waves),
+            form="full",
+            visit_date=NOW.date() - timedelta(days=rng.randrange(20)),
+        )
+        columns = {
+            f"{role}_{domain}": None if rng.random() < 1 / 6 else float(rng.randrange(0, 101, 5))
+            for role in Role
+            for domain in DOMAINS
+        }
+        is_complete = rng.random() < 0.8
+        scores.append(
+            DyadScore(
+                visit=visit,
+                study=kit.study,
+                form="full",
+                is_complete=is_complete,
+                is_eligible=is_complete and rng.random() < 0.8,
+                is_flagged=rng.random() < 0.2,
+                dyad=record,
+                rules_version="1.0",
+                scored_at=NOW,
+                **columns,
+            )
+        )
+    return DyadScore.objects.bulk_create(scores)

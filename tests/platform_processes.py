@@ -88,6 +88,10 @@ class Platform:
             "--hostname", f"{name}@%h", "--loglevel", "INFO", "--without-mingle", "--without-gossip",
         )  # fmt: skip
 
+    def wait_for_worker(self, name: str) -> None:
+        """Until the worker of this name listens, after its first start."""
+        wait_until(lambda: " ready." in self.log(name), seconds=START_SECONDS, what=f"the start of worker {name}")
+
     def start_beat(self) -> None:
         self._start("beat", "celery", "-A", "healing_survey", "beat", "--pidfile=")
 

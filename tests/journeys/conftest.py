@@ -17,6 +17,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         running.start_worker(queues="analysis", name="analysis")
         running.start_beat()
         running.start_web()
+        for worker in ("scoring", "analysis"):
+            running.wait_for_worker(worker)
         yield running
     finally:
         running.stop()

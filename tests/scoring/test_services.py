@@ -199,9 +199,7 @@ def test_scoring_a_study_again_gives_what_one_by_one_gave(form: str) -> None:
         for role in Role:
             administration = administration_of(created, role)
             answers = {
-                item.code: rng.choice(
-                    [1, 2, 3, 4, 5, 5, "SKIPPED", *(["DNA"] if item.allow_does_not_apply else [])]
-                )
+                item.code: rng.choice([1, 2, 3, 4, 5, 5, "SKIPPED", *(["DNA"] if item.allow_does_not_apply else [])])
                 for item in administration.instrument.form_items(form)
                 if rng.random() > 0.05
             }
