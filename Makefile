@@ -80,7 +80,10 @@ demo: .venv/.runtime ## the whole platform with synthetic data on http://127.0.0
 	@PORT="$(PORT)" exec $(PY) scripts/demo.py
 
 stop: ## stops a demo that runs in the background
-	@if [ -f var/supervisord.pid ] && kill "$$(cat var/supervisord.pid)" 2>/dev/null; then echo "Stopping the demo."; else echo "No demo is running from this folder."; fi
+	@pid=$$(cat var/supervisord.pid 2>/dev/null || true); \
+	if [ -z "$$pid" ] || ! kill "$$pid" 2>/dev/null; then echo "No demo is running from this folder."; exit 0; fi; \
+	for _ in $$(seq 300); do kill -0 "$$pid" 2>/dev/null || { echo "The demo has stopped."; exit 0; }; sleep 0.1; done; \
+	echo "The demo (process $$pid) is still stopping after 30 s." >&2; exit 1
 
 # --- testing ---
 

@@ -3,6 +3,7 @@
 # role and database "healing" exist there. With --install it also installs what is missing, as root on Debian.
 set -euo pipefail
 
+cd /  # the postgres user may not be allowed to read this folder
 install=${1:-}
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 wait_for() { for _ in $(seq 100); do listens "$1" && return 0; sleep 0.1; done; return 1; }

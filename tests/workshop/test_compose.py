@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from celery.bin.celery import celery as celery_command
+from django.conf import settings
 from django.core.management import get_commands
 from django.urls import resolve
 from jsonschema import Draft202012Validator
@@ -137,8 +138,6 @@ def test_every_health_path_leads_to_a_view(compose: dict[str, Any]) -> None:
 
 def test_workers_serve_every_queue(compose: dict[str, Any]) -> None:
     """Each queue of the settings has a worker here and in the one-machine supervision, and health asks that worker."""
-    from django.conf import settings  # noqa: PLC0415  configured by pytest-django only after collection has begun
-
     queues = {queue.name for queue in settings.CELERY_TASK_QUEUES}
     served = set()
     for service in compose["services"].values():
