@@ -12,10 +12,8 @@ class BoundedUploadHandler(FileUploadHandler):
     def handle_raw_input(
         self, input_data: object, META: dict, content_length: int, boundary: bytes, encoding: str | None = None
     ) -> tuple[QueryDict, MultiValueDict] | None:
-        """Stop before the first byte when the announced length is already too large."""
+        """Begin to count. Only `receive_data_chunk` may stop an upload: from here StopUpload would become a 500."""
         self.received = 0
-        if content_length > settings.MAXIMUM_IMPORT_BYTES + 64 * 1024:
-            self._refuse()
         return None
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:

@@ -140,7 +140,8 @@ def make_scored_visits(kit: StudyKit, n: int, *, seed: int = 1) -> list[DyadScor
     )
     del record["patient"], record["clinician"]
     scores = []
-    for number in range(n):
+    n_before = Dyad.objects.filter(study=kit.study).count()
+    for number in range(n_before, n_before + n):
         clinician = rng.choice(kit.clinicians)
         patient = Patient.objects.create(site=clinician.site, code=f"P{number:03}")
         dyad = Dyad.objects.create(
