@@ -1,10 +1,11 @@
 """The questionnaire pages of patients and clinicians.
 
-The secret in the link is the only authority: there is no login and no cookie, and an unknown link looks like any other.
+The secret in the link is the only authority: there is neither login nor session, and all unknown links look alike.
 Everything works without scripts; the JSON endpoint lets a script save each answer the moment it is given.
 """
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -284,7 +285,19 @@ def show_review(request: HttpRequest, opened: Opened) -> HttpResponse:
 def finish(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Finish for good; finishing again changes nothing."""
     services.complete_administration(administration_id=opened.administration.pk, now=opened.now)
-    return _see_other(opened.links.root)
+    response = _see_other(opened.links.root)
+    # Says nothing and is never read. Chromium keeps pages alive for Back, `no-store` or not, and would show the next
+    # person these answers; it drops them when an HttpOnly cookie of theirs has changed meanwhile.
+    response.set_cookie(
+        "finished",
+        secrets.token_urlsafe(6),
+        max_age=60,
+        path=opened.links.root,
+        secure=request.is_secure(),
+        httponly=True,
+        samesite="Strict",
+    )
+    return response
 
 
 def save_answer(request: HttpRequest, opened: Opened) -> HttpResponse:
