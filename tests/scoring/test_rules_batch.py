@@ -65,7 +65,7 @@ def answers_on(form: str) -> st.SearchStrategy[Answers]:
 def rated_on(form: str) -> st.SearchStrategy[RatedForm | None]:
     """Forms as they come: mostly there, blind and timed, but not always."""
     mostly = st.sampled_from([True] * 9 + [False])
-    seconds = st.none() | st.floats(0, 10)
+    seconds = st.none() | st.just(2.0) | st.floats(0, 10)
     there = st.builds(RatedForm, form=st.just(form), answers=answers_on(form), blind=mostly, median_seconds=seconds)
     return st.one_of(*[there] * 9, st.none())
 
@@ -218,6 +218,27 @@ def test_published_vector_in_a_batch() -> None:
     assert (batch.form_n_answered.tolist(), batch.form_n_unanswered.tolist()) == ([3, 0], [47, 50])
     assert batch.values.shape == (2, len(FULL.score_ids))
     assert len(batch) == 2
+
+
+@pytest.mark.parametrize("form", ["full", "short"])
+def test_catalogue_examples_in_a_batch(form: str) -> None:
+    """The catalogue's examples, which stand on the borders of the rules, give the same in a batch as one by one."""
+    examples = [example for example in INSTRUMENT.examples if example.form == form]
+    batch = score_forms(LAYOUTS[form], encode_answers(LAYOUTS[form], [example.answers for example in examples]))
+    assert examples
+    for index, example in enumerate(examples):
+        row = batch.row(index)
+        assert row == score_form(LAYOUTS[form], example.answers)
+        assert row is not None
+        assert row.flags == example.flags
+
+
+@pytest.mark.parametrize(("seconds", "flagged"), [(1.99, True), (2.0, False)])
+def test_fast_flag_in_a_batch(seconds: float, flagged: bool) -> None:
+    """Two seconds an item are not flagged as fast, less is."""
+    answers = encode_answers(FULL, [{"VN1": 3}])
+    batch = score_forms(FULL, answers, median_seconds=np.array([seconds]))
+    assert batch.flags[0, FLAGS.index(Flag.FAST)] == flagged
 
 
 def test_forms_without_partner() -> None:
