@@ -198,6 +198,19 @@ def test_chunks_change_nothing(chunk_rows: int) -> None:
     assert _bytes(at_once("full", cases_, chunk_rows=chunk_rows)) == _bytes(at_once("full", cases_))
 
 
+def test_equal_profiles_never_correlate_beyond_one() -> None:
+    """Rounding lifts no coefficient of two equal profiles above 1, and takes none visibly below."""
+    cases_: list[Case] = [(case[0], case[0], 0, 12, 3) for case in random_cases("full", n=300, seed=13)]
+    batch = at_once("full", cases_)
+    assert [batch.row(index) for index in range(len(batch))] == one_by_one(cases_)
+    for field in ("correlation", "double_entry_icc"):
+        coefficients = batch.profile.values[:, PROFILE_FIELDS.index(field)]
+        coefficients = coefficients[~np.isnan(coefficients)]
+        assert len(coefficients) > 100
+        assert coefficients.max() <= 1
+        assert coefficients.min() > 1 - 1e-12
+
+
 def test_row_order_changes_nothing() -> None:
     """A dyad's results do not depend on its neighbours: shuffled rows give shuffled results."""
     cases_ = random_cases("full", n=200, seed=11)

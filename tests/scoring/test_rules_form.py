@@ -253,7 +253,7 @@ def test_other_scale() -> None:
 def test_layout_with_equal_ids() -> None:
     """Two scores of one name would overwrite each other, so the layout is refused."""
     twin = {"valuing": dataclasses.replace(INSTRUMENT.composites["presence_composite"], id="valuing")}
-    with pytest.raises(ScoringInputError, match="valuing came twice"):
+    with pytest.raises(ScoringInputError, match="; valuing came twice"):
         form_layout(dataclasses.replace(INSTRUMENT, composites=twin), "full")
 
 
