@@ -1,25 +1,37 @@
 """Finds one questionnaire with all that its pages need, in one prepared statement.
 
 A form of fifty items is some 140 requests, and each begins here. Django's `select_related` builds the same statement
-anew every time, which took half of what a request cost; written out once, it takes a fifth of that.
+anew every time, which took half of what a request cost; written out once, it takes a tenth of that.
 """
 
+from collections.abc import Iterator
 from functools import cache
-from typing import TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.models.expressions import Expression
 
 from instruments.models import Administration, InstrumentVersion, hash_token
 from studies.models import Dyad, Study, Visit, Wave
 
 _Model = TypeVar("_Model", bound=models.Model)
 
-#: What is read beside the administration itself: the columns of each table, in the order of the model's fields.
+#: The columns that are read of each table, in the order of the model's fields.
+_OWN = tuple(field.attname for field in Administration._meta.concrete_fields)
 _VERSION = ("id", "content_hash")
 _VISIT = ("id", "dyad_id", "wave_id")
 _WAVE = ("id", "is_follow_up")
 _DYAD = ("id", "study_id", "code")
 _STUDY = ("id", "is_synthetic")
+_TABLES: tuple[tuple[type[models.Model], str, tuple[str, ...]], ...] = (
+    (Administration, "administration", _OWN),
+    (InstrumentVersion, "version", _VERSION),
+    (Visit, "visit", _VISIT),
+    (Wave, "wave", _WAVE),
+    (Dyad, "dyad", _DYAD),
+    (Study, "study", _STUDY),
+)
 
 
 def administration_with_token(token: str) -> Administration:
@@ -45,48 +57,60 @@ def locked_administration(administration_id: int) -> Administration:
 
 
 def _read(key: str, value: str | int, *, locked: bool) -> Administration:
-    rows = list(Administration.objects.raw(_statement(key, locked), [value]))
-    if not rows:
+    connection = connections[DEFAULT_DB_ALIAS]
+    with connection.cursor() as cursor:
+        cursor.execute(_statement(key, locked), [value])
+        row = cursor.fetchone()
+    if row is None:
         raise Administration.DoesNotExist("No questionnaire has this link or id.")
-    administration: Administration = rows[0]
-    visit = _part(Visit, administration, "visit", _VISIT)
-    visit.wave = _part(Wave, administration, "wave", _WAVE)
-    visit.dyad = _part(Dyad, administration, "dyad", _DYAD)
-    visit.dyad.study = _part(Study, administration, "study", _STUDY)
-    administration.visit = visit
-    administration.instrument_version = _part(InstrumentVersion, administration, "version", _VERSION)
+    values = list(row)
+    for place, expression, converters in _converters():
+        for convert in converters:
+            values[place] = convert(values[place], expression, connection)
+    remaining = iter(values)
+    administration = _part(Administration, _OWN, remaining)
+    administration.instrument_version = _part(InstrumentVersion, _VERSION, remaining)
+    administration.visit = visit = _part(Visit, _VISIT, remaining)
+    visit.wave = _part(Wave, _WAVE, remaining)
+    visit.dyad = _part(Dyad, _DYAD, remaining)
+    visit.dyad.study = _part(Study, _STUDY, remaining)
     return administration
 
 
-def _part(model: type[_Model], administration: Administration, alias: str, columns: tuple[str, ...]) -> _Model:
-    """A related row; fields that were not read are deferred, as after `only()`."""
-    values = [getattr(administration, f"{alias}__{column}") for column in columns]
-    # Raw columns come as the database has them, and SQLite's truth values are numbers.
-    truths = [bool(value) if name.startswith("is_") else value for name, value in zip(columns, values, strict=True)]
-    return model.from_db(DEFAULT_DB_ALIAS, columns, truths)
+def _part(model: type[_Model], columns: tuple[str, ...], values: Iterator[Any]) -> _Model:
+    """The next columns as a row of this model; its fields that were not read are deferred, as after `only()`."""
+    return model.from_db(DEFAULT_DB_ALIAS, columns, list(islice(values, len(columns))))
+
+
+@cache
+def _converters() -> tuple[tuple[int, Expression, list[Any]], ...]:
+    """What turns a raw column into the value of its field (SQLite knows neither times nor truth values)."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    found = []
+    fields = [(model, name) for model, _, columns in _TABLES for name in columns]
+    by_column = {model: {field.attname: field for field in model._meta.concrete_fields} for model, _, _ in _TABLES}
+    for place, (model, name) in enumerate(fields):
+        field = by_column[model][name]
+        expression = field.get_col(model._meta.db_table)
+        converters = [*connection.ops.get_db_converters(expression), *expression.get_db_converters(connection)]
+        if converters:
+            found.append((place, expression, converters))
+    return tuple(found)
 
 
 @cache
 def _statement(key: str, locked: bool) -> str:
     connection = connections[DEFAULT_DB_ALIAS]
     quote = connection.ops.quote_name
-
-    def table(model: type[models.Model], alias: str) -> str:
-        return f"{quote(model._meta.db_table)} {alias}"
-
-    def columns(alias: str, names: tuple[str, ...]) -> list[str]:
-        return [f"{alias}.{quote(name)} AS {quote(f'{alias}__{name}')}" for name in names]
-
-    selected = [f"administration.{quote(field.attname)}" for field in Administration._meta.concrete_fields]
-    selected += columns("version", _VERSION) + columns("visit", _VISIT) + columns("wave", _WAVE)
-    selected += columns("dyad", _DYAD) + columns("study", _STUDY)
+    table = {model: f"{quote(model._meta.db_table)} {alias}" for model, alias, _ in _TABLES}
+    selected = [f"{alias}.{quote(name)}" for _, alias, columns in _TABLES for name in columns]
     lock = " FOR UPDATE OF administration" if locked and connection.features.has_select_for_update else ""
     return (
-        f"SELECT {', '.join(selected)} FROM {table(Administration, 'administration')}"
-        f" JOIN {table(InstrumentVersion, 'version')} ON version.id = administration.instrument_version_id"
-        f" JOIN {table(Visit, 'visit')} ON visit.id = administration.visit_id"
-        f" JOIN {table(Wave, 'wave')} ON wave.id = visit.wave_id"
-        f" JOIN {table(Dyad, 'dyad')} ON dyad.id = visit.dyad_id"
-        f" JOIN {table(Study, 'study')} ON study.id = dyad.study_id"
+        f"SELECT {', '.join(selected)} FROM {table[Administration]}"
+        f" JOIN {table[InstrumentVersion]} ON version.id = administration.instrument_version_id"
+        f" JOIN {table[Visit]} ON visit.id = administration.visit_id"
+        f" JOIN {table[Wave]} ON wave.id = visit.wave_id"
+        f" JOIN {table[Dyad]} ON dyad.id = visit.dyad_id"
+        f" JOIN {table[Study]} ON study.id = dyad.study_id"
         f" WHERE administration.{quote(key)} = %s{lock}"
     )

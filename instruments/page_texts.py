@@ -75,6 +75,7 @@ class PageText:
 class FormText:
     """A whole form of one role in one language."""
 
+    key: tuple[str, str, Role, bool, str]  # content hash, form, role, follow-up, language
     language: str
     role: Role
     title: str
@@ -98,7 +99,7 @@ def form_text(questionnaire: Questionnaire, language: str) -> FormText:
         language,
     )
     if key not in _FORM_TEXTS:
-        _FORM_TEXTS[key] = _lay_out(questionnaire, language)
+        _FORM_TEXTS[key] = _lay_out(questionnaire, language, key)
     return _FORM_TEXTS[key]
 
 
@@ -113,7 +114,7 @@ def span_in_words(months: int) -> str:
     return ", ".join(parts)
 
 
-def _lay_out(questionnaire: Questionnaire, language: str) -> FormText:
+def _lay_out(questionnaire: Questionnaire, language: str, key: tuple[str, str, Role, bool, str]) -> FormText:
     instrument, role = questionnaire.instrument, questionnaire.role
     scale = tuple(_option(option, role, language, apart=False) for option in instrument.scale)
     conditions = [entry.ask_if for entry in questionnaire.entries.values() if isinstance(entry, Question)]
@@ -125,6 +126,7 @@ def _lay_out(questionnaire: Questionnaire, language: str) -> FormText:
     # Seconds of reading and choosing, rounded up to five minutes for patients: a promise that is kept.
     seconds = len(questionnaire.entries) * (10 if one_per_page else 4)
     return FormText(
+        key=key,
         language=language,
         role=role,
         title=instrument.title[language],

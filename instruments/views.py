@@ -7,7 +7,7 @@ Everything works without scripts; the JSON endpoint lets a script save each answ
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, NoReturn
@@ -18,6 +18,7 @@ from django.template import loader
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.dateparse import parse_datetime
+from django.utils.html import escape
 from django.utils.translation import get_language_info
 from django.views.decorators.csrf import csrf_exempt
 
@@ -415,30 +416,82 @@ def _question_page(
     """The page with its stored answers, or with what was sent when that could not be stored."""
     text, answers = opened.text, opened.answers
     page_text = text.pages[page.number - 1]
-    asked = {entry.code for entry in opened.questionnaire.asked_entries(page, answers)}
+    asked = tuple(entry.code for entry in opened.questionnaire.asked_entries(page, answers)) or page.codes
+    is_fresh = request.method == "GET" and not request.GET and answers.keys().isdisjoint(asked)
+    if is_fresh and submission is None and not notice:
+        return HttpResponse(_unanswered_page(opened, page, asked))
     rows = [_row(entry, answers.get(entry.code), submission) for entry in page_text.entries if entry.code in asked]
     if notice == "blank":
         for row in rows:
             row["is_blank"] = row["entry"].code not in answers
-    position, total = _progress(opened, page)
     query = [name for name in ("blank", "review") if name in request.GET]
-    action = opened.links.page(page.number) + ("?" + "&".join(f"{name}=1" for name in query) if query else "")
-    return _page(
+    html = _questions(
+        opened,
+        page,
+        rows,
+        action=opened.links.page(page.number) + ("?" + "&".join(f"{name}=1" for name in query) if query else ""),
+        notice=notice,
+        sequence=opened.administration.last_sequence + 1,
+        reference=_reference(opened),
+    )
+    return HttpResponse(html, status=status)
+
+
+# Characters of the private use area: they are in no text, and escaping leaves them as they are.
+_ROOT, _SEQUENCE, _REFERENCE = "\ue000root\ue000", "\ue000sequence\ue000", "\ue000reference\ue000"
+_UNANSWERED: dict[tuple[object, ...], str] = {}
+
+
+def _unanswered_page(opened: Opened, page: Page, asked: tuple[str, ...]) -> str:
+    """A page on which nothing was answered yet: the same for everybody but for the link, number and study code.
+
+    Nearly every page is shown so, once. Kept as text it costs a tenth of filling in its template.
+    """
+    reference, is_synthetic = _reference(opened), opened.administration.visit.dyad.study.is_synthetic
+    key = (opened.text.key, page.number, asked, _progress(opened, page), is_synthetic)
+    if key not in _UNANSWERED:
+        anybody = replace(opened, links=Links(root=_ROOT))
+        entries = [entry for entry in opened.text.pages[page.number - 1].entries if entry.code in asked]
+        _UNANSWERED[key] = _questions(
+            anybody,
+            page,
+            [_row(entry, None, None) for entry in entries],
+            action=anybody.links.page(page.number),
+            notice="",
+            sequence=_SEQUENCE,
+            reference=_REFERENCE if reference else "",
+        )
+    sequence = str(opened.administration.last_sequence + 1)
+    html = _UNANSWERED[key].replace(_ROOT, escape(opened.links.root)).replace(_SEQUENCE, sequence)
+    return html.replace(_REFERENCE, escape(reference))
+
+
+def _questions(
+    opened: Opened,
+    page: Page,
+    rows: list[dict[str, Any]],
+    *,
+    action: str,
+    notice: str,
+    sequence: object,
+    reference: str,
+) -> str:
+    text = opened.text
+    position, total = _progress(opened, page)
+    return _render(
         "question" if text.one_per_page else "block",
         opened,
-        status=status,
         action=action,
-        page=page_text,
+        page=text.pages[page.number - 1],
         opens_block=page.opens_block,
         rows=rows,
         row=rows[0],
         notice=notice,
-        sequence=opened.administration.last_sequence + 1,
+        sequence=sequence,
         position=position,
         total=total,
         return_to=page.number,
-        is_first=position == 1,
-        reference=_reference(opened),
+        reference=reference,
     )
 
 
@@ -511,6 +564,10 @@ def _see_other(address: str) -> HttpResponse:
 
 
 def _page(template: str, opened: Opened, *, status: int = 200, **context: Any) -> HttpResponse:
+    return HttpResponse(_render(template, opened, **context), status=status)
+
+
+def _render(template: str, opened: Opened, **context: Any) -> str:
     # Rendered without the request: no context processor, session or user is looked at on these pages.
     context |= {
         "links": opened.links,
@@ -520,7 +577,7 @@ def _page(template: str, opened: Opened, *, status: int = 200, **context: Any) -
         "is_completed": opened.is_completed,
         "is_synthetic": opened.administration.visit.dyad.study.is_synthetic,
     }
-    return HttpResponse(loader.get_template(f"questionnaire/{template}.html").render(context), status=status)
+    return loader.get_template(f"questionnaire/{template}.html").render(context)
 
 
 _LANGUAGE_NAMES: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}

@@ -529,6 +529,34 @@ def page_of(visit: CreatedVisit, code: str, role: Role = Role.PATIENT) -> str:
     return f"/q/{token_of(visit, role)}/page/{number}/"
 
 
+def test_a_question_that_is_not_asked_refuses_nonsense(visit: CreatedVisit, client: Client) -> None:
+    """Also a page that is passed over answers a bad value with 422, and a replay with 409."""
+    begin(client, visit.patient_token)
+    page = page_of(visit, "X_OWNED")
+    assert client.post(page, {"sequence": "1", "X_OWNED": "perhaps"}).status_code == 422
+    assert client.post(page, {"sequence": "1", "X_OWNED": "no"}).status_code == 303
+    assert client.post(page, {"sequence": "1", "X_OWNED": "yes"}).status_code == 409
+
+
+def test_pages_kept_for_everybody_hold_nobodys_link(study: Study, client: Client) -> None:
+    """The text of an unanswered page is kept and shared: each respondent sees the own link, number and study code."""
+    for role in Role:
+        shown = []
+        for visit in (new_visit(study), new_visit(study)):
+            first = begin(client, token_of(visit, role))
+            second = post(client, first, VN1="3", action="skip")["Location"]
+            html = client.get(second).content.decode()
+            sequence = administration_of(visit, role).last_sequence + 1
+            assert read(client.get(second)).question.fields["sequence"] == [str(sequence)]
+            assert "\ue000" not in html
+            shown.append((html, token_of(visit, role), visit.visit.dyad.code))
+        (one, own, code), (other, foreign, foreign_code) = shown
+        assert own in one
+        assert foreign not in one
+        assert (code in one) == (role is Role.CLINICIAN)
+        assert one.replace(own, foreign).replace(code, foreign_code) == other
+
+
 def test_number_out_of_range_is_shown_again_with_its_bounds(visit: CreatedVisit, client: Client) -> None:
     """A slip of the finger keeps what was typed and says what fits."""
     begin(client, visit.patient_token)
