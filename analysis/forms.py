@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from crispy_forms.bootstrap import StrictButton
 from crispy_forms.helper import FormHelper
-from crispy_forms.layout import Div, Layout, Submit
+from crispy_forms.layout import Div, Layout
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
@@ -11,6 +12,7 @@ from instruments.definitions import Instrument
 from instruments.staff_forms import form_choices
 from studies.access import StudyAccess
 from studies.forms import ClinicianChoiceField, crispy_helper
+from studies.models import Clinician, Site, Wave
 
 LARGEST_SEED = 2**31 - 1
 
@@ -28,9 +30,11 @@ class DyadFilterForm(forms.Form):
     search = forms.CharField(
         label=_("Dyad code holds"), required=False, max_length=80, widget=forms.TextInput(attrs={"type": "search"})
     )
-    site = forms.ModelChoiceField(label=_("Site"), queryset=None, required=False, empty_label=_("any"))
-    clinician = ClinicianChoiceField(label=_("Clinician"), queryset=None, required=False, empty_label=_("any"))
-    wave = forms.ModelChoiceField(label=_("Wave"), queryset=None, required=False, empty_label=_("any"))
+    site = forms.ModelChoiceField(label=_("Site"), queryset=Site.objects.none(), required=False, empty_label=_("any"))
+    clinician = ClinicianChoiceField(
+        label=_("Clinician"), queryset=Clinician.objects.none(), required=False, empty_label=_("any")
+    )
+    wave = forms.ModelChoiceField(label=_("Wave"), queryset=Wave.objects.none(), required=False, empty_label=_("any"))
     complete = _yes_no(_("Both forms"))
     eligible = _yes_no(_("May be compared"))
     flagged = _yes_no(_("Quality flag"))
@@ -47,7 +51,9 @@ class DyadFilterForm(forms.Form):
         self.helper.attrs = {"novalidate": ""}
         names = ("search", "site", "clinician", "wave", "complete", "eligible", "flagged")
         self.helper.layout = Layout(
-            "sort", Div(*names, css_class="filters"), Submit("", _("Show"), css_class="btn btn-outline-primary btn-sm")
+            "sort",
+            Div(*names, css_class="filters"),
+            StrictButton(_("Show"), type="submit", css_class="btn-outline-primary btn-sm"),
         )
 
     def conditions(self) -> dict[str, Any]:

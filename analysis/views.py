@@ -26,7 +26,7 @@ from instruments.staff_forms import in_language
 from scoring.models import DyadScore
 from scoring.services import DOMAINS
 from studies import audit
-from studies.access import SEES_RECRUITMENT, SEES_SCORES, StudyAccess, staff_page, study_for, whole_study_for
+from studies.access import SEES_RECRUITMENT, SEES_SCORES, StudyAccess, signed_in, staff_page, study_for, whole_study_for
 from studies.models import Study, Visit
 
 DYADS_PER_PAGE = 50
@@ -144,7 +144,7 @@ def analysis_new(request: HttpRequest, code: str) -> HttpResponse:
     initial = {"form": access.study.default_form, "seed": secrets.randbelow(LARGEST_SEED)}
     form = AnalysisForm(request.POST or None, instrument=instrument, initial=initial)
     if form.is_valid():
-        run = request_analysis(study=access.study, **form.cleaned_data, user=request.user, now=timezone.now())
+        run = request_analysis(study=access.study, **form.cleaned_data, user=signed_in(request), now=timezone.now())
         return redirect("analysis", code, run.pk)
     context = _context(access, "analyses") | {"form": form}
     return render(request, "analysis/analysis_new.html", context, status=422 if form.is_bound else 200)
@@ -198,7 +198,7 @@ def _download(
     stamp = "-SYNTHETIC" if access.study.is_synthetic else ""
     name = f"{access.study.code}-{what}{stamp}-{now:%Y%m%d}.csv"
     audit.record(
-        study=access.study, actor=request.user, action=f"export {what}", detail={"file": name, **detail}, now=now
+        study=access.study, actor=signed_in(request), action=f"export {what}", detail={"file": name, **detail}, now=now
     )
     return StreamingHttpResponse(
         lines(access.study),

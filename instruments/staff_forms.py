@@ -14,7 +14,7 @@ from instruments.definitions import Instrument
 from instruments.models import InstrumentVersion
 from studies.access import StudyAccess
 from studies.forms import ClinicianChoiceField, crispy_helper
-from studies.models import Study, Visit
+from studies.models import Clinician, Study, Visit, Wave
 
 
 def in_language(texts: Mapping[str, str]) -> str:
@@ -32,7 +32,7 @@ def form_choices(instruments: Iterable[Instrument]) -> list[tuple[str, str]]:
     return list(choices.items())
 
 
-class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class takes no parameter
+class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
     """What a study asks, of whom it tells, and how long its links stay open.
 
     Once a visit exists, the code, the questionnaire and the synthetic mark are fixed: data rest on them.
@@ -93,7 +93,7 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class 
 class VisitForm(forms.Form):
     """Who is coming: a clinician and a patient, at a wave, on a day."""
 
-    clinician = ClinicianChoiceField(label=gettext_lazy("Clinician"), queryset=None)
+    clinician = ClinicianChoiceField(label=gettext_lazy("Clinician"), queryset=Clinician.objects.none())
     patient_code = forms.CharField(
         label=gettext_lazy("Patient's study code"),
         required=False,
@@ -101,7 +101,7 @@ class VisitForm(forms.Form):
         help_text=gettext_lazy("Leave blank for a new patient: a study code is made. Never write a name here."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    wave = forms.ModelChoiceField(label=gettext_lazy("Wave"), queryset=None, empty_label=None)
+    wave = forms.ModelChoiceField(label=gettext_lazy("Wave"), queryset=Wave.objects.none(), empty_label=None)
     form = forms.ChoiceField(label=gettext_lazy("Form"))
     visit_date = forms.DateField(
         label=gettext_lazy("Visit date"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")

@@ -31,6 +31,7 @@ from studies.access import (
     MANAGES_VISITS,
     RATES_PATIENTS,
     StudyAccess,
+    signed_in,
     staff_page,
     study_for,
     whole_study_for,
@@ -64,7 +65,7 @@ def study_new(request: HttpRequest) -> HttpResponse:
     """Set up a study."""
     form = StudyForm(request.POST or None)
     if form.is_valid():
-        setup.create_study(study=form.save(commit=False), actor=request.user, now=timezone.now())
+        setup.create_study(study=form.save(commit=False), actor=signed_in(request), now=timezone.now())
         messages.success(request, _("The study was created. Add its sites, clinicians and people next."))
         return redirect("study_settings", form.instance.code)
     context = {"form": form, "has_instrument": bool(form.versions)}
@@ -79,7 +80,7 @@ def study_settings(request: HttpRequest, code: str) -> HttpResponse:
     title = access.study.title  # the form's checks write on the study, and the page's head must not change with them
     form = StudyForm(request.POST or None, instance=access.study)
     if form.is_valid():
-        setup.change_study(study=form.instance, changed=form.changed_data, actor=request.user, now=timezone.now())
+        setup.change_study(study=form.instance, changed=form.changed_data, actor=signed_in(request), now=timezone.now())
         messages.success(request, _("The settings were saved."))
         return redirect("study_settings", code)
     access.study.title = title
@@ -145,7 +146,7 @@ def visit_new(request: HttpRequest, code: str) -> HttpResponse:
             messages.info(request, _("This visit was created before. Make a new link if the first one was lost."))
             return redirect("visits", code)
         try:
-            created = enrol_visit(study=access.study, **form.cleaned_data, actor=request.user, now=timezone.now())
+            created = enrol_visit(study=access.study, **form.cleaned_data, actor=signed_in(request), now=timezone.now())
         except EnrolmentRefused as refusal:
             form.add_error(refusal.field, str(refusal))
         else:
@@ -240,7 +241,7 @@ def _import(request: HttpRequest, access: StudyAccess) -> HttpResponse:
     upload = form.cleaned_data["file"]
     try:
         report = import_responses(
-            study=access.study, data=upload.read(), now=timezone.now(), actor=request.user, file_name=upload.name
+            study=access.study, data=upload.read(), now=timezone.now(), actor=signed_in(request), file_name=upload.name
         )
     except ImportRefused as refusal:
         context |= {"refusal": refusal, "form": ImportForm()}
@@ -304,7 +305,7 @@ def _fresh_link(request: HttpRequest, access: StudyAccess, administration: Admin
     visit = administration.visit
     audit.record(
         study=access.study,
-        actor=request.user,
+        actor=signed_in(request),
         action="new link",
         detail={"dyad": visit.dyad.code, "wave": visit.wave.code, "role": administration.role},
         now=now,

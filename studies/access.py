@@ -9,7 +9,7 @@ from functools import wraps
 from typing import TypeVar
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
@@ -78,7 +78,7 @@ class StudyAccess:
         return self.within_sites(clinicians.order_by("site__code", "code"), "site")
 
 
-def study_for(user: AbstractBaseUser | AnonymousUser, code: str, *roles: str) -> StudyAccess:
+def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess:
     """The study with this code, if the person holds one of these roles in it.
 
     Sites count over the roles that were asked for: someone who coordinates one site and is a researcher of the whole
@@ -91,7 +91,9 @@ def study_for(user: AbstractBaseUser | AnonymousUser, code: str, *roles: str) ->
     PermissionDenied
         If the person belongs to the study but none of the roles is theirs.
     """
-    if getattr(user, "is_superuser", False):
+    if user.pk is None:
+        raise Http404
+    if user.is_superuser:
         study = Study.objects.filter(code=code).first()
         if study is None:
             raise Http404
@@ -111,7 +113,7 @@ def study_for(user: AbstractBaseUser | AnonymousUser, code: str, *roles: str) ->
     )
 
 
-def whole_study_for(user: AbstractBaseUser | AnonymousUser, code: str, *roles: str) -> StudyAccess:
+def whole_study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess:
     """`study_for`, for what cannot be cut down to a site: analyses, exports, the study's settings.
 
     Raises `PermissionDenied` also when the right is held to one site.
@@ -122,9 +124,11 @@ def whole_study_for(user: AbstractBaseUser | AnonymousUser, code: str, *roles: s
     return access
 
 
-def accesses_of(user: AbstractBaseUser | AnonymousUser) -> list[StudyAccess]:
+def accesses_of(user: User | AnonymousUser) -> list[StudyAccess]:
     """Every study that the person has a part in, by code; what the home page lists."""
-    if getattr(user, "is_superuser", False):
+    if user.pk is None:
+        return []
+    if user.is_superuser:
         everything = frozenset(role.value for role in Role if role is not Role.CLINICIAN)
         return [StudyAccess(study=study, roles=everything, site_ids=None) for study in Study.objects.all()]
     found: dict[int, tuple[Study, set[str]]] = {}
@@ -135,6 +139,13 @@ def accesses_of(user: AbstractBaseUser | AnonymousUser) -> list[StudyAccess]:
         StudyAccess(study=study, roles=frozenset(roles), site_ids=frozenset())
         for study, roles in found.values()
     ]
+
+
+def signed_in(request: HttpRequest) -> User:
+    """Who sent this request; only behind `staff_page`, which lets nobody else through."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
 
 
 def staff_page(view: View) -> View:

@@ -37,7 +37,7 @@ class SignInForm(AuthenticationForm):
         self.helper = crispy_helper(gettext_lazy("Sign in"))
 
 
-class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class takes no parameter
+class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
     """A practice or clinic."""
 
     class Meta:
@@ -55,7 +55,7 @@ class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class t
         return _unused(self.cleaned_data["code"], self.instance.study.sites.all(), _("This study has a site"))
 
 
-class ClinicianForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class takes no parameter
+class ClinicianForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
     """A clinician, known by a study code."""
 
     class Meta:
@@ -76,7 +76,7 @@ class ClinicianForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own cl
         return cleaned
 
 
-class WaveForm(forms.ModelForm):  # type: ignore[type-arg]  Django's own class takes no parameter
+class WaveForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
     """A planned time of asking."""
 
     class Meta:
@@ -166,7 +166,7 @@ class MemberForm(forms.Form):
             self.add_error("username", _("This person has this role in the study already."))
 
 
-class ClinicianChoiceField(forms.ModelChoiceField):
+class ClinicianChoiceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # as above
     """Clinicians by site and study code: a code alone may stand at several sites."""
 
     def label_from_instance(self, obj: Clinician) -> str:

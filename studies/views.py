@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from studies import setup
-from studies.access import MANAGES_STUDY, StudyAccess, accesses_of, staff_page, whole_study_for
+from studies.access import MANAGES_STUDY, StudyAccess, accesses_of, signed_in, staff_page, whole_study_for
 from studies.forms import ClinicianForm, MemberForm, SignInForm, SiteForm, WaveForm
 from studies.models import Member, Study
 
@@ -64,7 +64,7 @@ def member_new(request: HttpRequest, code: str) -> HttpResponse:
     access = whole_study_for(request.user, code, *MANAGES_STUDY)
     form = MemberForm(request.POST or None, access=access)
     if form.is_valid():
-        setup.add_member(study=access.study, **form.cleaned_data, actor=request.user, now=timezone.now())
+        setup.add_member(study=access.study, **form.cleaned_data, actor=signed_in(request), now=timezone.now())
         messages.success(request, _("The person was added."))
         return redirect("study_settings", code)
     return _form_page(request, access, form, title=_("Add a person"))
@@ -81,7 +81,7 @@ def member_remove(request: HttpRequest, code: str, member_id: int) -> HttpRespon
         member.role == Member.Role.ADMIN and access.study.members.filter(role=Member.Role.ADMIN).count() == 1
     )
     if request.method == "POST" and not is_last_admin:
-        setup.remove_member(member=member, actor=request.user, now=timezone.now())
+        setup.remove_member(member=member, actor=signed_in(request), now=timezone.now())
         messages.success(request, _("The role was taken away."))
         return redirect("study_settings", code)
     context = _context(access) | {"member": member, "is_last_admin": is_last_admin}
@@ -91,7 +91,7 @@ def member_remove(request: HttpRequest, code: str, member_id: int) -> HttpRespon
 def _add_part(request: HttpRequest, access: StudyAccess, form: Any, *, title: str, added: str) -> HttpResponse:
     if form.is_valid():
         part: Any = form.save(commit=False)
-        setup.add_part(study=access.study, part=part, actor=request.user, now=timezone.now())
+        setup.add_part(study=access.study, part=part, actor=signed_in(request), now=timezone.now())
         messages.success(request, added)
         return redirect("study_settings", access.study.code)
     return _form_page(request, access, form, title=title)

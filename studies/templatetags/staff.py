@@ -29,12 +29,13 @@ def figure(value: float | None, decimals: int = 1) -> str:
 
 @register.filter
 def coefficient(value: float | None) -> str:
-    """A correlation, loading or reliability: two decimals and, as is the custom, no zero before the point."""
-    text = figure(value, 2)
-    for zero in ("0.", "0,"):
-        if text.lstrip("\N{MINUS SIGN}").startswith(zero):
-            return text.replace(zero, zero[1], 1)
-    return text
+    """A correlation, loading or reliability: two decimals and, as is the custom in English, no zero in front."""
+    return _without_zero(figure(value, 2))
+
+
+def _without_zero(text: str) -> str:
+    # Where a comma parts the decimals the zero is kept.
+    return text.replace("0.", ".", 1) if text.lstrip("\N{MINUS SIGN}").startswith("0.") else text
 
 
 @register.filter
@@ -47,9 +48,8 @@ def percent(value: float | None, decimals: int = 0) -> str:
 def p_value(value: float | None) -> str:
     """A p value to three decimals, never zero."""
     if value is not None and value < 0.001:
-        return f"< {coefficient(0.01)[0]}001"
-    text = figure(value, 3)
-    return text[1:] if text.startswith("0") else text
+        return f"< {_without_zero(figure(0.001, 3))}"
+    return _without_zero(figure(value, 3))
 
 
 @register.filter

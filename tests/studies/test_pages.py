@@ -280,4 +280,4 @@ def test_figures_are_written_for_reading() -> None:
         assert 'width="0.0"' in share_bar(None)
 
     with translation.override("es"):
-        assert [figure(12.345), coefficient(-0.456), p_value(0.0001)] == ["12,3", "\N{MINUS SIGN},46", "< ,001"]
+        assert [figure(12.345), coefficient(-0.456), p_value(0.0001)] == ["12,3", "\N{MINUS SIGN}0,46", "< 0,001"]
