@@ -78,8 +78,9 @@ class Member(models.Model):
         verbose_name_plural = _("members")
         constraints = [
             models.UniqueConstraint(
-                fields=["study", "user", "role", "site"], name="member_role_once", nulls_distinct=False
+                fields=["study", "user", "role"], condition=models.Q(site=None), name="member_role_once_in_study"
             ),
+            models.UniqueConstraint(fields=["study", "user", "role", "site"], name="member_role_once_at_site"),
             models.CheckConstraint(
                 condition=~models.Q(role="coordinator") | models.Q(site__isnull=False), name="coordinator_has_a_site"
             ),

@@ -174,7 +174,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='member',
-            constraint=models.UniqueConstraint(fields=('study', 'user', 'role', 'site'), name='member_role_once', nulls_distinct=False),
+            constraint=models.UniqueConstraint(condition=models.Q(('site', None)), fields=('study', 'user', 'role'), name='member_role_once_in_study'),
+        ),
+        migrations.AddConstraint(
+            model_name='member',
+            constraint=models.UniqueConstraint(fields=('study', 'user', 'role', 'site'), name='member_role_once_at_site'),
         ),
         migrations.AddConstraint(
             model_name='member',

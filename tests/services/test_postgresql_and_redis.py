@@ -135,7 +135,9 @@ def test_an_analysis_runs_in_its_worker_and_survives_its_death(platform: Platfor
     platform.kill("analysis")
     # What the lease does after its time, done now: nobody waits 90 seconds in a test.
     with psycopg.connect(platform.environment["DATABASE_URL"]) as connection:
-        connection.execute("UPDATE analysis_analysisrun SET lease_expires_at = now() WHERE lease_expires_at IS NOT NULL")
+        connection.execute(
+            "UPDATE analysis_analysisrun SET lease_expires_at = now() WHERE lease_expires_at IS NOT NULL"
+        )
     platform.start_worker(queues="analysis", name="analysis")
     wait_until(lambda: newest(platform)[0] == "done", seconds=90, what="the end of the analysis")
     status, error, digest = newest(platform)
@@ -147,8 +149,9 @@ REQUEST = """
 from django.utils import timezone
 from analysis.services import request_analysis
 from studies.models import Study
-request_analysis(study=Study.objects.get(code="DEMO"), form="full", n_factors=3, exclude_flagged=True, seed=1, user=None,
-                 now=timezone.now())
+study = Study.objects.get(code="DEMO")
+options = {"form": "full", "n_factors": 3, "exclude_flagged": True, "seed": 1, "user": None}
+request_analysis(study=study, **options, now=timezone.now())
 """
 
 
