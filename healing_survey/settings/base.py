@@ -159,7 +159,11 @@ CELERY_TASK_ROUTES = {"analysis.tasks.run_analysis": {"queue": "analysis"}}
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "send scoring that is due": {"task": "scoring.tasks.sweep_scoring", "schedule": 5.0, "options": {"expires": 5}},
-    "send analyses that are due": {"task": "analysis.tasks.sweep_analysis", "schedule": 10.0, "options": {"expires": 10}},
+    "send analyses that are due": {
+        "task": "analysis.tasks.sweep_analysis",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
 }
 #: How long a claim on work is good for without a sign of life, in seconds.
 SCORING_LEASE_SECONDS = env.whole_number("SCORING_LEASE_SECONDS", default=15, minimum=1)
@@ -168,9 +172,10 @@ ANALYSIS_LEASE_SECONDS = env.whole_number("ANALYSIS_LEASE_SECONDS", default=90, 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"without_links": {"()": "healing_survey.logs.WithoutLinks"}},
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["without_links"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    # The request line holds a questionnaire's secret; Django's own logger would print it for every 4xx.
-    "loggers": {"django.request": {"handlers": ["console"], "level": "ERROR", "propagate": False}},
+    # A 4xx is an answer to somebody's request, not an event of the server.
+    "loggers": {"django.request": {"level": "ERROR"}},
 }
