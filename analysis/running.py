@@ -196,9 +196,9 @@ def gap_parameters(
     """
     parameters: dict[str, dict[str, float]] = {}
     for score in patient:
-        sems = [(side.get(score) or {}).get("sem") for side in (patient, clinician)]
-        known = [gap[score] for gap in gaps if gap.get(score) is not None]
-        if not known or any(sem is None or not math.isfinite(sem) for sem in sems):
+        sems = [sem for side in (patient, clinician) if (sem := (side.get(score) or {}).get("sem")) is not None]
+        known = [value for gap in gaps if (value := gap.get(score)) is not None]
+        if not known or len(sems) < 2 or not all(map(math.isfinite, sems)):
             continue
         parameters[score] = {
             "mean_gap": math.fsum(known) / len(known),

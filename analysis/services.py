@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 
 from celery import current_app
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from analysis.models import AnalysisRun
@@ -20,7 +20,7 @@ def request_analysis(
     n_factors: int | None,
     exclude_flagged: bool,
     seed: int,
-    user: AbstractBaseUser | None,
+    user: User | None,
     now: datetime,
 ) -> AnalysisRun:
     """Put an analysis into the queue of rows, and nudge a worker."""

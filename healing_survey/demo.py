@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import reverse
 
@@ -262,7 +262,7 @@ def _staff(study: Study, before: Mapping[str, Any]) -> list[dict[str, str]]:
     return staff
 
 
-def _attach_clinician(study: Study, user: AbstractUser) -> None:
+def _attach_clinician(study: Study, user: User) -> None:
     if not Clinician.objects.filter(site__study=study, user=user).exists():
         clinician = Clinician.objects.filter(site__study=study).earliest("pk")
         clinician.user = user

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 
 
 def never_cache_pages(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Every page is made for one person at one time: no browser or proxy may keep it (static files are served before)."""
+    """Every page is made for one person at one time: no browser or proxy may keep it. Static files come before."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

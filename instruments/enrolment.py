@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -28,7 +28,7 @@ def enrol_visit(
     form: str,
     patient_code: str,
     visit_date: date,
-    actor: AbstractBaseUser,
+    actor: User,
     now: datetime,
 ) -> CreatedVisit:
     """A visit of one patient with one clinician, with the secrets of both links.

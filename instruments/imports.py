@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from instruments.definitions import Absence, Answer, Instrument, Role
@@ -94,7 +94,7 @@ class _Row:
 
 
 def import_responses(
-    *, study: Study, data: bytes, now: datetime, actor: AbstractBaseUser | None, file_name: str = ""
+    *, study: Study, data: bytes, now: datetime, actor: User | None, file_name: str = ""
 ) -> ImportReport:
     """Store the forms of a wide CSV file as finished administrations, all or nothing.
 
@@ -429,10 +429,10 @@ def _finished_forms(study: Study, rows: Sequence[_Row], problems: _Problems) -> 
         for visit in Visit.objects.filter(dyad__study=study).prefetch_related("administrations")
         for administration in visit.administrations.all()
     }
-    forms: dict[tuple[int, int], str] = dict(
-        ((dyad, wave), form)
+    forms = {
+        (dyad, wave): form
         for dyad, wave, form in Visit.objects.filter(dyad__study=study).values_list("dyad_id", "wave_id", "form")
-    )
+    }
     n_new = 0
     finished = []
     for row in rows:

@@ -295,7 +295,7 @@ def store_finished_forms(
     mode: Administration.Mode,
     now: datetime,
 ) -> None:
-    """Store whole finished questionnaires: visits where missing, administrations, their answer log, and the announcement.
+    """Store whole finished questionnaires: visits where missing, administrations, answer log, and the announcement.
 
     A questionnaire of the same visit and role that waits unanswered is taken over; its link stops working.
     The partner's questionnaire of a new visit stays open for `link_valid_days` of its study, without a link yet.

@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy as _
 from studies.leases import Leased, LeaseQuerySet
 from studies.models import Study, Visit
 
-
 #: The stamp of a request that was never answered.
 NEVER = uuid.UUID(int=0)
 

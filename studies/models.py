@@ -7,7 +7,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 code_validator = RegexValidator(
-    r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z", _("Use letters, digits, hyphens and underscores, beginning with a letter or digit.")
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z",
+    _("Use letters, digits, hyphens and underscores, beginning with a letter or digit."),
 )
 
 

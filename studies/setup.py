@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from studies import audit
@@ -11,14 +11,14 @@ from studies.models import Clinician, Member, Site, Study, Wave
 
 
 @transaction.atomic
-def add_part(*, study: Study, part: Site | Clinician | Wave, actor: AbstractBaseUser, now: datetime) -> None:
+def add_part(*, study: Study, part: Site | Clinician | Wave, actor: User, now: datetime) -> None:
     """Store a new site, clinician or wave of the study."""
     part.save()
     audit.record(study=study, actor=actor, action=f"add {part._meta.model_name}", detail={"code": part.code}, now=now)
 
 
 @transaction.atomic
-def create_study(*, study: Study, actor: AbstractBaseUser, now: datetime) -> None:
+def create_study(*, study: Study, actor: User, now: datetime) -> None:
     """Store a new study with a first wave; whoever makes it becomes its admin."""
     study.created_at = now
     study.save()
@@ -28,7 +28,7 @@ def create_study(*, study: Study, actor: AbstractBaseUser, now: datetime) -> Non
 
 
 @transaction.atomic
-def change_study(*, study: Study, changed: list[str], actor: AbstractBaseUser, now: datetime) -> None:
+def change_study(*, study: Study, changed: list[str], actor: User, now: datetime) -> None:
     """Store a study's changed settings; the trail names the fields."""
     study.save()
     audit.record(study=study, actor=actor, action="change study", detail={"fields": changed}, now=now)
@@ -43,7 +43,7 @@ def add_member(
     role: str,
     site: Site | None,
     clinician: Clinician | None,
-    actor: AbstractBaseUser,
+    actor: User,
     now: datetime,
 ) -> Member:
     """Give a person a role; makes the account when there is none with this name.
@@ -69,7 +69,7 @@ def add_member(
 
 
 @transaction.atomic
-def remove_member(*, member: Member, actor: AbstractBaseUser, now: datetime) -> None:
+def remove_member(*, member: Member, actor: User, now: datetime) -> None:
     """Take a role away again. The account stays; a clinician's account is untied from the study's clinicians."""
     if member.role == Member.Role.CLINICIAN:
         Clinician.objects.filter(site__study=member.study, user=member.user).update(user=None)

@@ -1,4 +1,4 @@
-"""The platform as it really runs: a web server, workers and beat as processes of their own, in a folder of their own."""
+"""The platform as it really runs: a web server, workers and beat, as processes, in a folder of their own."""
 
 import json
 import os
@@ -86,6 +86,7 @@ class Platform:
         self._start(
             name, "celery", "-A", "healing_survey", "worker", "--queues", queues, "--pool", "solo",
             "--hostname", f"{name}@%h", "--loglevel", "INFO", "--without-mingle", "--without-gossip",
+            TASK_PACKAGES=queues,  # as the demonstration's supervisor starts them
         )  # fmt: skip
 
     def wait_for_worker(self, name: str) -> None:
@@ -93,7 +94,7 @@ class Platform:
         wait_until(lambda: " ready." in self.log(name), seconds=START_SECONDS, what=f"the start of worker {name}")
 
     def start_beat(self) -> None:
-        self._start("beat", "celery", "-A", "healing_survey", "beat", "--pidfile=")
+        self._start("beat", "celery", "-A", "healing_survey", "beat", "--pidfile=", TASK_PACKAGES="scoring")
 
     def kill(self, name: str) -> None:
         """SIGKILL: no handler runs, nothing is tidied."""
@@ -126,12 +127,12 @@ class Platform:
         self.manage("export_dyads", "--study", "DEMO", "--format", "csv", "--include-incomplete", "--output", str(file))
         return file.read_text(encoding="utf-8")
 
-    def _start(self, name: str, module: str, *arguments: str) -> None:
+    def _start(self, name: str, module: str, *arguments: str, **environment: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
-                env=self.environment,
+                env=self.environment | environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

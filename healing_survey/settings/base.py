@@ -155,7 +155,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.2}
 CELERY_TASK_QUEUES = (Queue("scoring"), Queue("analysis"))
 CELERY_TASK_DEFAULT_QUEUE = "scoring"
-CELERY_TASK_ROUTES = {"analysis.tasks.run_analysis": {"queue": "analysis"}}
+CELERY_TASK_ROUTES = {"analysis.tasks.*": {"queue": "analysis"}}
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "send scoring that is due": {"task": "scoring.tasks.sweep_scoring", "schedule": 5.0, "options": {"expires": 5}},

@@ -5,8 +5,8 @@ import tempfile
 
 os.environ.setdefault("VAR_DIR", tempfile.mkdtemp(prefix="healing-survey-test-"))
 
-from healing_survey.settings.base import *  # noqa: E402, F403  VAR_DIR has to be set first
-from healing_survey.settings.base import DATABASES, VAR_DIR  # noqa: E402
+from healing_survey.settings.base import *  # noqa: F403  VAR_DIR has to be set first
+from healing_survey.settings.base import DATABASES, VAR_DIR
 
 SECRET_KEY = "only-for-tests"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

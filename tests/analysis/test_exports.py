@@ -155,7 +155,7 @@ def test_the_command_writes_a_whole_file_with_receipt_and_codebook(
 
 def test_the_command_names_what_is_wrong(kit: StudyKit, tmp_path: Path) -> None:
     """An unknown study and a place that can't be written are one clear line, and leave no file."""
-    with pytest.raises(CommandError, match="no study 'NONE'. Studies: PILOT"):
+    with pytest.raises(CommandError, match=r"no study 'NONE'\. Studies: PILOT"):
         call_command("export_dyads", study="NONE", format="csv", output=tmp_path / "x.csv")
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("export_dyads", study="PILOT", format="csv", output=tmp_path / "no" / "x.csv")

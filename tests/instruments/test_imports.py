@@ -26,7 +26,7 @@ def wide(kit: StudyKit, *rows: dict[str, object], drop: tuple[str, ...] = ()) ->
     """A CSV file with all item columns; each row is a sound patient form but for what it overrides."""
     items = kit.instrument.forms["full"].order
     sound: dict[str, object] = {"role": "patient", "site": "S1", "clinician": "C1", "patient": "P1"}
-    sound |= {code: 4 for code in items}
+    sound |= dict.fromkeys(items, 4)
     names = [name for name in dict.fromkeys([*sound, *(key for row in rows for key in row)]) if name not in drop]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=names, extrasaction="ignore")

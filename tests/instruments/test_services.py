@@ -18,8 +18,8 @@ from instruments.services import (
     SequenceConflict,
     complete_administration,
     record_answers,
-    release_instrument,
     reissue_link,
+    release_instrument,
 )
 from tests.factories import CATALOGUE_FILE, NOW, StudyKit, administration_of, answer, finish, make_study, make_visit
 

@@ -248,7 +248,7 @@ def test_a_reference_judges_the_gaps_already_scored(kit: StudyKit) -> None:
 def test_a_missing_answer_map_entry_is_counted_as_unanswered(kit: StudyKit) -> None:
     """A finished form holds every code; a domain of skipped items has a reason instead of a score."""
     created = make_visit(kit)
-    trust = {code: Absence.SKIPPED.value for code in ("OT1", "OT2", "OT3")}
+    trust = dict.fromkeys(("OT1", "OT2", "OT3"), Absence.SKIPPED.value)
     finish(created, Role.PATIENT, **trust)
     score_visit(visit_id=created.visit.pk, owner="w", clock=at(NOW))
     patient = DyadScore.objects.get(pk=created.visit.pk).patient
