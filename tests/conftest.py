@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+# pytest-playwright keeps an event loop in the test's thread for the whole session. Django would take every later use of
+# its database in that process for one from asynchronous code, and refuse it.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
