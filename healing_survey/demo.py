@@ -1,59 +1,26 @@
-"""The demonstration study: synthetic dyads drawn from the published model, staff to sign in as, one visit to try.
+"""The demonstration as people meet it: staff to sign in as, one fresh visit, and the file that tells of them.
 
-Everything here is marked synthetic. `DESIGN` and `SEED` fix the data; the knobs are explained at `SimulationDesign`.
+How its study and synthetic dyads are made stands in `healing_survey.demo_study`, which needs the statistics libraries.
 """
 
 import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.db import transaction
 from django.urls import reverse
 
-from analysis.psychometrics.simulation import (
-    SimulatedDyads,
-    SimulationDesign,
-    SimulationStructure,
-    simulate_dyads,
-)
-from analysis.running import run_analysis
-from analysis.services import request_analysis
-from instruments.definitions import Absence, Answer, Instrument, Question, Role
+from instruments.definitions import Role
 from instruments.models import Administration, hash_token
-from instruments.questionnaire import Questionnaire
-from instruments.services import (
-    CreatedVisit,
-    FinishedForm,
-    create_visits_with_new_patients,
-    store_finished_forms,
-    study_instrument_version,
-)
-from scoring.services import Clock, rescore_study
-from studies.models import Clinician, Dyad, Member, Patient, Site, Study, Wave
+from instruments.services import CreatedVisit, create_visits_with_new_patients
+from studies.models import Clinician, Member, Study
 
 STUDY_CODE = "DEMO"
-SEED = 20080706
-DESIGN = SimulationDesign(n_sites=3, n_clinicians=12, n_dyads=180)
-SITES = (("NORTH", "Northside Family Practice"), ("RIVER", "Riverbend Health Center"), ("HILL", "Hillcrest Clinic"))
-DAYS_OF_RECRUITMENT = 60
-
-#: What the platform's absence of an answer is in the simulator's item matrices.
-ABSENCE_OF_CODE = {
-    0: Absence.SKIPPED,
-    -1: Absence.DOES_NOT_APPLY,
-    -2: Absence.SKIPPED,  # items are skipped; only questions offer "prefer not to answer"
-    -3: Absence.NOT_REACHED,
-}
-#: Plausible ranges of the questions that are answered with a number.
-NUMBER_RANGES = {"pt_age": (24, 88), "rel_visits_12m": (1, 9)}
 
 STAFF = (
     (Member.Role.ADMIN, "demo-admin"),
@@ -78,42 +45,18 @@ class Demo:
         )
 
 
-def simulation_structure(instrument: Instrument, form: str) -> SimulationStructure:
-    """A form of the instrument as the simulator takes it."""
-    components = list(instrument.components)
-    domains = list(instrument.domains)
-    items = instrument.form_items(form)
-    return SimulationStructure(
-        item_codes=tuple(item.code for item in items),
-        component_of_item=np.array([components.index(item.component) for item in items]),
-        domain_of_component=np.array([domains.index(c.domain) for c in instrument.components.values()]),
-        reversed_item=np.array([item.reverse for item in items]),
-        allow_does_not_apply=np.array([item.allow_does_not_apply for item in items]),
-    )
+def describe_demo(*, base_url: str, path: Path, now: datetime) -> Demo:
+    """Staff and a fresh visit of the demonstration study, written to the file at `path`. Repeatable.
 
-
-def seed_demo(*, base_url: str, path: Path, clock: Clock) -> Demo:
-    """Make the demonstration study if it is not there, and describe it in the file at `path`. Repeatable."""
-    study = Study.objects.filter(code=STUDY_CODE).first()
-    if study is None:
-        study = _make_study(now=clock())
-        rescore_study(study=study, clock=clock)
-        run = request_analysis(
-            study=study,
-            form=study.default_form,
-            n_factors=None,
-            exclude_flagged=False,
-            seed=SEED,
-            user=None,
-            now=clock(),
-        )
-        run_analysis(run_id=run.pk, owner="seed_demo", clock=clock)
+    Raises `Study.DoesNotExist` before the study was made.
+    """
+    study = Study.objects.get(code=STUDY_CODE)
     before = _read(path)
     demo = Demo(
         base_url=base_url,
         study=study.code,
         staff=_staff(study, before),
-        visit=_fresh_visit(study, before, base_url=base_url, now=clock()),
+        visit=_fresh_visit(study, before, base_url=base_url, now=now),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
@@ -129,128 +72,14 @@ def _read(path: Path) -> Mapping[str, Any]:
     return read
 
 
-@transaction.atomic
-def _make_study(*, now: datetime) -> Study:
-    rng = np.random.default_rng(SEED)
-    study = Study.objects.create(
-        code=STUDY_CODE, title="Demonstration: healing relationships in primary care", is_synthetic=True
-    )
-    sites = [Site.objects.create(study=study, code=code, name=name, target_dyads=80) for code, name in SITES]
-    baseline = Wave.objects.create(study=study, code="baseline", label="Baseline", position=1)
-    Wave.objects.create(study=study, code="followup", label="Follow-up", position=2, is_follow_up=True)
-    version = study_instrument_version(study)
-    instrument = version.instrument
-    form = study.default_form
-    dyads = simulate_dyads(simulation_structure(instrument, form), DESIGN, rng)
-    clinicians = [
-        Clinician.objects.create(
-            site=sites[site], code=f"C{number:02d}", characteristics=_characteristics(instrument, rng)
-        )
-        for number, site in enumerate(dyads.site_of_clinician, start=1)
-    ]
-    forms: list[FinishedForm] = []
-    for row in range(len(dyads.clinician_index)):
-        clinician = clinicians[int(dyads.clinician_index[row])]
-        patient = Patient.objects.create(site=clinician.site, code=f"{clinician.site.code}-P{row + 1:03d}")
-        dyad = Dyad.objects.create(
-            study=study, clinician=clinician, patient=patient, code=f"{patient.code}.{clinician.code}"
-        )
-        forms.extend(_finished_forms(dyads, row, dyad=dyad, wave=baseline, instrument=instrument, rng=rng, now=now))
-    store_finished_forms(study=study, instrument_version=version, forms=forms, mode=Administration.Mode.WEB, now=now)
-    return study
-
-
-def _finished_forms(
-    dyads: SimulatedDyads,
-    row: int,
-    *,
-    dyad: Dyad,
-    wave: Wave,
-    instrument: Instrument,
-    rng: np.random.Generator,
-    now: datetime,
-) -> list[FinishedForm]:
-    """The forms that this dyad finished. The patient answers on the day of the visit, the clinician within a week."""
-    visit_day = (now - timedelta(days=int(rng.integers(8, DAYS_OF_RECRUITMENT)))).date()
-    at_visit = datetime.combine(visit_day, time(8), tzinfo=now.tzinfo) + timedelta(minutes=int(rng.integers(0, 540)))
-    later = at_visit + timedelta(minutes=int(rng.integers(10, 7 * 24 * 60)))
-    forms = []
-    for role, items, seconds, is_finished, completed_at in (
-        (Role.PATIENT, dyads.patient_items, dyads.patient_seconds, dyads.patient_finished, at_visit),
-        (Role.CLINICIAN, dyads.clinician_items, dyads.clinician_seconds, dyads.clinician_finished, later),
-    ):
-        if not is_finished[row]:
-            continue
-        questionnaire = Questionnaire(instrument=instrument, form=dyad.study.default_form, role=role, follow_up=False)
-        answers = _item_answers(instrument.forms[questionnaire.form].order, items[row].tolist())
-        answers |= _question_answers(questionnaire, months_known=float(dyads.years_known[row]) * 12, rng=rng)
-        forms.append(
-            FinishedForm(
-                dyad=dyad,
-                wave=wave,
-                role=role,
-                form=questionnaire.form,
-                language="es" if role is Role.PATIENT and dyads.is_spanish[row] else "en",
-                answers=questionnaire.closed_answers(answers),
-                completed_at=completed_at,
-                median_item_seconds=float(np.median(seconds[row])),
-            )
-        )
-    return forms
-
-
-def _item_answers(codes: tuple[str, ...], values: list[int]) -> dict[str, Answer]:
-    return {
-        code: value if value > 0 else ABSENCE_OF_CODE[value].value for code, value in zip(codes, values, strict=True)
-    }
-
-
-def _question_answers(
-    questionnaire: Questionnaire, *, months_known: float, rng: np.random.Generator
-) -> dict[str, Answer]:
-    """Plausible answers to the unscored questions; one in thirty prefers not to answer."""
-    answers: dict[str, Answer] = {}
-    for code, entry in questionnaire.entries.items():
-        if isinstance(entry, Question):
-            if rng.random() < 1 / 30:
-                answers[code] = Absence.PREFER_NOT.value
-            else:
-                answers[code] = _question_answer(entry, months_known=months_known, rng=rng)
-    return answers
-
-
-def _question_answer(question: Question, *, months_known: float, rng: np.random.Generator) -> Answer:
-    offered = [str(option.value) for option in question.options if option.value != "prefer_not"]
-    match question.kind:
-        case "choice":
-            return str(rng.choice(offered))
-        case "multiple_choice":
-            return [str(rng.choice(offered))]
-        case "scale":
-            return int(rng.integers(1, 4))
-        case "years_months":
-            return round(months_known)
-        case _:
-            low, high = NUMBER_RANGES.get(question.code, (1, 30))
-            return int(rng.integers(low, high + 1))
-
-
-def _characteristics(instrument: Instrument, rng: np.random.Generator) -> dict[str, Answer]:
-    return {
-        question.code: _question_answer(question, months_known=120, rng=rng)
-        for question in instrument.clinician_characteristics()
-        if question.ask_if is None
-    }
-
-
 def _staff(study: Study, before: Mapping[str, Any]) -> list[dict[str, str]]:
     """The demo staff; passwords are made here and kept in the file only."""
     known = {one["username"]: one["password"] for one in before.get("staff", [])}
     staff = []
     for role, username in STAFF:
-        user, is_new = get_user_model().objects.get_or_create(username=username)
+        user, is_new = User.objects.get_or_create(username=username)
         password = known.get(username)
-        if is_new or password is None or not user.check_password(password):
+        if is_new or password is None:
             password = secrets.token_urlsafe(9)
             user.set_password(password)
             user.save(update_fields=["password"])

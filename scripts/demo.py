@@ -66,10 +66,15 @@ def prepare() -> str:
     from django.core.management import call_command
 
     django.setup()
+    from healing_survey.demo import STUDY_CODE
+    from studies.models import Study
+
     call_command("migrate", interactive=False, verbosity=0)
     call_command("load_instruments")
     call_command("collectstatic", interactive=False, verbosity=0)
-    call_command("seed_demo")
+    # Only the first start makes the study: that needs the statistics libraries, which take seconds to load.
+    if not Study.objects.filter(code=STUDY_CODE).exists():
+        call_command("seed_demo")
     where_to_click = io.StringIO()
     call_command("print_demo", stdout=where_to_click)
     return where_to_click.getvalue()

@@ -12,7 +12,7 @@ from analysis.datasets import digest, form_matrix
 from analysis.models import AnalysisRun
 from analysis.psychometrics.simulation import SimulationDesign, simulate_dyads
 from analysis.running import gap_parameters, run_analysis
-from healing_survey.demo import simulation_structure
+from healing_survey.demo_study import simulation_structure
 from instruments.definitions import Absence, Role
 from instruments.models import Administration
 from instruments.services import FinishedForm, store_finished_forms

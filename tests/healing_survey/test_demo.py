@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from analysis.models import AnalysisRun
-from healing_survey.demo import seed_demo
+from healing_survey.demo import describe_demo
+from healing_survey.demo_study import make_demo_study
 from instruments.definitions import Role
 from instruments.models import Administration
 from instruments.services import release_instrument
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.django_db
 
 def seed(path: Path, base_url: str = "http://127.0.0.1:8000") -> dict[str, object]:
     release_instrument(CATALOGUE_FILE, now=NOW)
-    seed_demo(base_url=base_url, path=path, clock=timezone.now)
+    make_demo_study(clock=timezone.now)
+    describe_demo(base_url=base_url, path=path, now=timezone.now())
     read: dict[str, object] = json.loads(path.read_text())
     return read
 

@@ -6,7 +6,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from healing_survey.demo import seed_demo
+from healing_survey.demo import describe_demo
+from healing_survey.demo_study import make_demo_study
 
 
 class Command(BaseCommand):
@@ -15,6 +16,7 @@ class Command(BaseCommand):
     help = "Make the synthetic demonstration study unless it is there, and write var/demo.json."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        study = make_demo_study(clock=timezone.now)
         path = settings.VAR_DIR / "demo.json"
-        demo = seed_demo(base_url=settings.BASE_URL.rstrip("/"), path=path, clock=timezone.now)
-        self.stdout.write(f"study {demo.study} is ready; {path}")
+        describe_demo(base_url=settings.BASE_URL.rstrip("/"), path=path, now=timezone.now())
+        self.stdout.write(f"study {study.code} is ready; {path}")
