@@ -50,6 +50,14 @@ class InstrumentVersion(models.Model):
         return released_instrument(self.content_hash, lambda: self.content)
 
 
+def instrument_with_hash(content_hash: str) -> Instrument:
+    """The released definition with this content hash (it covers code and version, so there is one)."""
+    return released_instrument(
+        content_hash,
+        lambda: InstrumentVersion.objects.values_list("content", flat=True).get(content_hash=content_hash),
+    )
+
+
 class AdministrationQuerySet(models.QuerySet["Administration"]):
     """Which questionnaires."""
 

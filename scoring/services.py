@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from django.conf import settings
 from django.db import models, transaction
 
-from instruments.definitions import Instrument, Role
-from instruments.models import Administration
+from instruments.definitions import Answer, Instrument, Role
+from instruments.models import Administration, instrument_with_hash
 from scoring.models import DyadScore, GapReference, ScoringRequest
 from scoring.rules import batch
 from scoring.rules.dyad import GapReference as Reference
@@ -27,11 +27,20 @@ Clock = Callable[[], datetime]
 RESCORING_CHUNK = 2000
 LONGEST_WAIT_SECONDS = 600
 DOMAINS = ("valuing", "appreciating_power", "abiding", "competence", "outcome")
-_SCORE_COLUMNS = [field.name for field in DyadScore._meta.concrete_fields if field.name != "visit"]
 
 
 class ClaimLost(Exception):
     """Another worker took the visit over while this one was at it; that one stores the result."""
+
+
+class FinishedForm(NamedTuple):
+    """What scoring reads of one finished questionnaire."""
+
+    form: str
+    answers: dict[str, Answer]
+    completed_at: datetime
+    median_item_seconds: float | None
+    content_hash: str  # of the instrument version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +50,16 @@ class VisitForms:
     visit_id: int
     study_id: int
     form: str
-    finished: Mapping[Role, Administration]  # at least one
+    finished: Mapping[Role, FinishedForm]  # at least one
 
     @property
     def instrument(self) -> Instrument:
-        return next(iter(self.finished.values())).instrument
+        return instrument_with_hash(next(iter(self.finished.values())).content_hash)
 
     @property
     def days_apart(self) -> int | None:
         """Calendar days between the two completions."""
-        days = [form.completed_at.date() for form in self.finished.values() if form.completed_at is not None]
+        days = [form.completed_at.date() for form in self.finished.values()]
         return abs((days[0] - days[1]).days) if len(days) == 2 else None
 
     @property
@@ -134,7 +143,7 @@ def _score_claimed(visit_id: int, *, owner: str, now: datetime) -> None:
         if not done:
             raise ClaimLost
         if score is not None:
-            _store([score])
+            DyadScore.objects.store([score])
 
 
 def _note_failure(visit_id: int, *, owner: str, error: Exception, now: datetime) -> None:
@@ -179,7 +188,7 @@ def rescore_study(*, study: Study, clock: Clock, progress: Callable[[int], None]
                 return n_done
             last_pk = pks[-1]
             rows = list(_visit_forms(Visit.objects.filter(pk__in=pks)))
-            _store(_scored_together(rows, now=clock()))
+            DyadScore.objects.store(_scored_together(rows, now=clock()))
             ScoringRequest.objects.filter(pk__in=pks).update(
                 scored=models.F("requested"), lease_owner="", lease_expires_at=None, attempts=0, error=""
             )
@@ -229,22 +238,20 @@ def _column(numbers: Iterator[float | None]) -> batch.Floats:
 
 def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
     """The finished questionnaires of these visits, in two light queries; visits without any are left out."""
-    finished: dict[int, dict[Role, Administration]] = {}
-    administrations = (
-        Administration.objects.filter(visit__in=visits, status=Administration.Status.COMPLETED)
-        .select_related("instrument_version")
-        .only(
-            "visit_id",
-            "role",
-            "form",
-            "completed_at",
-            "answers",
-            "median_item_seconds",
-            "instrument_version__content_hash",
-        )
+    finished: dict[int, dict[Role, FinishedForm]] = {}
+    administrations = Administration.objects.filter(
+        visit__in=visits, status=Administration.Status.COMPLETED
+    ).values_list(
+        "visit_id",
+        "role",
+        "form",
+        "answers",
+        "completed_at",
+        "median_item_seconds",
+        "instrument_version__content_hash",
     )
-    for administration in administrations:
-        finished.setdefault(administration.visit_id, {})[Role(administration.role)] = administration
+    for visit_id, role, *columns in administrations:
+        finished.setdefault(visit_id, {})[Role(role)] = FinishedForm(*columns)
     for pk, study_id, form in visits.order_by("pk").values_list("pk", "dyad__study_id", "form"):
         if pk in finished:
             yield VisitForms(visit_id=pk, study_id=study_id, form=form, finished=finished[pk])
@@ -270,12 +277,6 @@ def _row(forms: VisitForms, record: Record, *, now: datetime) -> DyadScore:
         rules_version=record["rules"],
         scored_at=now,
         **domains,
-    )
-
-
-def _store(scores: Sequence[DyadScore]) -> None:
-    DyadScore.objects.bulk_create(
-        scores, update_conflicts=True, unique_fields=["visit"], update_fields=_SCORE_COLUMNS, batch_size=500
     )
 
 

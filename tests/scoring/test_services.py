@@ -215,7 +215,8 @@ def test_scoring_a_study_again_gives_what_one_by_one_gave(form: str) -> None:
         source="test",
     )
     for pk in DyadScore.objects.values_list("pk", flat=True):
-        services._store([services._scored_alone(next(services._visit_forms(Visit.objects.filter(pk=pk))), now=NOW)])
+        forms = next(services._visit_forms(Visit.objects.filter(pk=pk)))
+        DyadScore.objects.store([services._scored_alone(forms, now=NOW)])
     one_by_one = snapshot()
     DyadScore.objects.all().delete()
     assert rescore_study(study=kit.study, clock=at(NOW)) == len(one_by_one) > 30
