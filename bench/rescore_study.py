@@ -10,16 +10,34 @@ import json
 import os
 import tempfile
 import time
+from io import StringIO
 from pathlib import Path
+
+import django
+
+FOLDER = tempfile.TemporaryDirectory(prefix="healing-survey-bench-")
+os.environ |= {"DJANGO_SETTINGS_MODULE": "healing_survey.settings.embedded", "VAR_DIR": FOLDER.name}
+django.setup()
+
+import numpy as np
+from django.core.management import call_command
+from django.utils import timezone
+
+from analysis.psychometrics.simulation import SimulationDesign, simulate_dyads
+from healing_survey.demo_study import ABSENCE_OF_CODE, simulation_structure
+from instruments.definitions import Role
+from instruments.models import Administration, hash_token
+from instruments.services import study_instrument_version
+from scoring.services import request_scoring, rescore_study
+from studies.models import Clinician, Dyad, Patient, Site, Study, Visit, Wave
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dyads", type=int, default=20_000)
     n_dyads: int = parser.parse_args().dyads
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"DJANGO_SETTINGS_MODULE": "healing_survey.settings.embedded", "VAR_DIR": folder}
-        seconds, size = _measure(n_dyads, Path(folder))
+    seconds, size = measure(n_dyads)
+    FOLDER.cleanup()
     figures = [
         ("seconds", round(seconds, 2), "s"),
         ("dyads_per_second", round(n_dyads / seconds), "dyads/s"),
@@ -30,40 +48,21 @@ def main() -> None:
         print(json.dumps(line), flush=True)
 
 
-def _measure(n_dyads: int, folder: Path) -> tuple[float, int]:
+def measure(n_dyads: int) -> tuple[float, int]:
     """Seconds of one re-scoring, and the bytes of the database after it."""
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-    from django.utils import timezone
-
-    from scoring.services import rescore_study
-
     call_command("migrate", verbosity=0)
-    call_command("load_instruments", stdout=open(os.devnull, "w"))
-    study = _study(n_dyads)
+    call_command("load_instruments", stdout=StringIO())
+    study = made_study(n_dyads)
     rescore_study(study=study, clock=timezone.now)  # the first scoring inserts; what is measured replaces
     start = time.perf_counter()
     n_scored = rescore_study(study=study, clock=timezone.now)
     seconds = time.perf_counter() - start
     assert n_scored == n_dyads, n_scored
-    return seconds, sum(file.stat().st_size for file in folder.glob("healing_survey.sqlite3*"))
+    return seconds, sum(file.stat().st_size for file in Path(FOLDER.name).glob("healing_survey.sqlite3*"))
 
 
-def _study(n_dyads: int):  # noqa: ANN202  Django's models can't be imported before the settings are known
+def made_study(n_dyads: int) -> Study:
     """Synthetic dyads, written in bulk without their answer logs, which re-scoring does not read."""
-    import numpy as np
-    from django.utils import timezone
-
-    from analysis.psychometrics.simulation import SimulationDesign, simulate_dyads
-    from healing_survey.demo_study import ABSENCE_OF_CODE, simulation_structure
-    from instruments.definitions import Role
-    from instruments.models import Administration, hash_token
-    from instruments.services import study_instrument_version
-    from scoring.services import request_scoring
-    from studies.models import Clinician, Dyad, Patient, Site, Study, Visit, Wave
-
     now = timezone.now()
     study = Study.objects.create(code="BENCH", title="Benchmark", is_synthetic=True)
     site = Site.objects.create(study=study, code="S", name="S")

@@ -78,6 +78,20 @@ class Platform:
         read: dict[str, Any] = json.loads((self.folder / "demo.json").read_text(encoding="utf-8"))
         return read
 
+    def start(self) -> None:
+        """Everything that `make demo` starts, and wait until all of it serves."""
+        self.prepare()
+        for worker in ("scoring", "analysis"):
+            self.start_worker(queues=worker, name=worker)
+        self.start_beat()
+        self.start_web()
+        for worker in ("scoring", "analysis"):
+            wait_until(
+                lambda name=worker: " ready." in self.log(name),  # type: ignore[misc]
+                seconds=START_SECONDS,
+                what=f"the start of worker {worker}",
+            )
+
     def start_web(self) -> None:
         self._start("web", "gunicorn", "--config", "deploy/gunicorn.conf.py", "healing_survey.wsgi:application")
         wait_until(self._answers, seconds=START_SECONDS, what="the web server's first answer")
@@ -88,10 +102,6 @@ class Platform:
             "--hostname", f"{name}@%h", "--loglevel", "INFO", "--without-mingle", "--without-gossip",
             TASK_PACKAGES=queues,  # as the demonstration's supervisor starts them
         )  # fmt: skip
-
-    def wait_for_worker(self, name: str) -> None:
-        """Until the worker of this name listens, after its first start."""
-        wait_until(lambda: " ready." in self.log(name), seconds=START_SECONDS, what=f"the start of worker {name}")
 
     def start_beat(self) -> None:
         self._start("beat", "celery", "-A", "healing_survey", "beat", "--pidfile=", TASK_PACKAGES="scoring")

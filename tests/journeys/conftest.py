@@ -12,13 +12,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Real processes on SQLite and the file-system broker, as `make demo` runs them."""
     running = Platform(tmp_path_factory.mktemp("platform"))
     try:
-        running.prepare()
-        running.start_worker(queues="scoring", name="scoring")
-        running.start_worker(queues="analysis", name="analysis")
-        running.start_beat()
-        running.start_web()
-        for worker in ("scoring", "analysis"):
-            running.wait_for_worker(worker)
+        running.start()
         yield running
     finally:
         running.stop()

@@ -33,13 +33,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         CELERY_BROKER_URL=broker,
     )
     try:
-        running.prepare()
-        running.start_worker(queues="scoring", name="scoring")
-        running.start_worker(queues="analysis", name="analysis")
-        running.start_beat()
-        running.start_web()
-        for worker in ("scoring", "analysis"):
-            running.wait_for_worker(worker)
+        running.start()
         yield running
     finally:
         running.stop()
