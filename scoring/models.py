@@ -76,11 +76,11 @@ class DyadScoreQuerySet(models.QuerySet["DyadScore"]):
     def store(self, scores: Sequence["DyadScore"]) -> None:
         """Insert the scores, or replace those that are there, by one prepared statement for all of them.
 
-        `bulk_create(update_conflicts=True)` does the same with a fresh statement for every few hundred values, and takes
-        three times as long for a whole study.
+        `bulk_create(update_conflicts=True)` does the same with a fresh statement for every few dozen rows, and takes
+        twice as long for a whole study.
         """
         fields = self.model._meta.concrete_fields
-        names = [connection.ops.quote_name(field.column) for field in fields]
+        names = [connection.ops.quote_name(field.get_attname_column()[1] or field.attname) for field in fields]
         replaced = ", ".join(f"{name} = EXCLUDED.{name}" for name in names[1:])
         statement = (
             f"INSERT INTO {connection.ops.quote_name(self.model._meta.db_table)} ({', '.join(names)}) "
