@@ -33,6 +33,9 @@ Progress = Callable[[float, str], None]
 MODEL_FACTORS = 5
 LONG_FORM_ITEMS = 30
 
+#: Below this many complete forms a reliability is too unsure to judge one dyad by (COSMIN's gate for reliability).
+MINIMUM_FORMS_FOR_A_VERDICT = 100
+
 FORMATIVE_NOTE = (
     "formative-leaning component: its items are causes rather than signs, so alpha is no verdict on it; "
     "judge it by retest and validity"
@@ -338,18 +341,27 @@ def _reference(indicators: FloatArray, names: Sequence[str], score: FloatArray) 
             "Remedy: use the full form; on the short form no gap of this score can be called reliable."
         )
     known = score[~np.isnan(score)]
-    if len(known) < 3:
-        raise AnalysisInputError(
-            f"The spread of a score requires at least three scored forms; got {len(known)}. Remedy: collect more forms."
-        )
     rows = complete_rows(indicators, who="gap reference", minimum_respondents=len(names) + 2)
+    if rows.n_used < MINIMUM_FORMS_FOR_A_VERDICT:
+        raise AnalysisInputError(
+            f"A standard error that judges single gaps requires at least {MINIMUM_FORMS_FOR_A_VERDICT} complete forms; "
+            f"got {rows.n_used}. Remedy: collect more forms."
+        )
     notes: tuple[str, ...] = ()
+    admissible = True
     if len(names) == 2:
         pair = inter_item_correlations(rows.values, item_codes=names)
         method, reliability, notes = "Spearman–Brown, two items", spearman_brown(pair.average), pair.notes
     else:
         omega = omega_total(_covariance(rows.values, names), item_codes=names)
         method, reliability, notes = "omega total, one factor, ML", omega.omega, omega.notes
+        admissible = omega.converged and omega.admissible
+    if not (admissible and 0 <= reliability < 1):
+        raise AnalysisInputError(
+            f"A standard error that judges single gaps requires an admissible reliability; the {method} solution of "
+            f"{', '.join(names)} is not ({'; '.join(notes) or f'reliability {reliability:.3f}'}). "
+            "Remedy: collect more forms, or look for indicators that do not belong together."
+        )
     sd = float(known.std(ddof=1))
     return {
         "indicators": list(names),

@@ -1,10 +1,10 @@
 """Scores of dyads, the work of making them, and the study-wide figures that the reliable gap rests on."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
-from django.db import connection, models
+from django.db import connections, models
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -79,34 +79,28 @@ class DyadScoreQuerySet(models.QuerySet["DyadScore"]):
         `bulk_create(update_conflicts=True)` does the same with a fresh statement for every few dozen rows, and takes
         twice as long for a whole study.
         """
+        database = connections[self.db]
         fields = self.model._meta.concrete_fields
-        names = [connection.ops.quote_name(field.get_attname_column()[1] or field.attname) for field in fields]
-        replaced = ", ".join(f"{name} = EXCLUDED.{name}" for name in names[1:])
+        quote = database.ops.quote_name
+        names = {field.attname: quote(field.get_attname_column()[1] or field.attname) for field in fields}
+        key = names["visit_id"]
+        replaced = ", ".join(f"{name} = EXCLUDED.{name}" for name in names.values() if name != key)
         statement = (
-            f"INSERT INTO {connection.ops.quote_name(self.model._meta.db_table)} ({', '.join(names)}) "
-            f"VALUES ({', '.join(['%s'] * len(names))}) ON CONFLICT ({names[0]}) DO UPDATE SET {replaced}"
+            f"INSERT INTO {quote(self.model._meta.db_table)} ({', '.join(names.values())}) "
+            f"VALUES ({', '.join(['%s'] * len(names))}) ON CONFLICT ({key}) DO UPDATE SET {replaced}"
         )
-        adapters = [_ADAPTERS.get(type(field)) for field in fields]
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                statement,
-                [
-                    [
-                        value if adapt is None or value is None else adapt(value)
-                        for adapt, value in zip(
-                            adapters, (getattr(score, field.attname) for field in fields), strict=True
-                        )
-                    ]
-                    for score in scores
-                ],
-            )
 
+        def prepared(field: Any, value: Any) -> Any:
+            # What Django's own `get_db_prep_save` does for these fields, at a fifth of its cost.
+            if isinstance(field, models.JSONField) and value is not None:
+                return database.ops.adapt_json_value(value, None)
+            if isinstance(field, models.DateTimeField):
+                return database.ops.adapt_datetimefield_value(value)
+            return value
 
-#: How values of these columns go to the database; all others go as they are.
-_ADAPTERS: dict[type, Callable[[Any], Any]] = {
-    models.JSONField: lambda value: connection.ops.adapt_json_value(value, None),
-    models.DateTimeField: lambda value: connection.ops.adapt_datetimefield_value(value),
-}
+        rows = [[prepared(field, getattr(score, field.attname)) for field in fields] for score in scores]
+        with database.cursor() as cursor:
+            cursor.executemany(statement, rows)
 
 
 class DyadScore(models.Model):

@@ -23,6 +23,8 @@ from studies.models import Study, Visit
 
 Clock = Callable[[], datetime]
 
+#: How long one sweep goes on, in seconds. Forms that people finish meanwhile wait behind it, and five are promised.
+SWEEP_SECONDS = 2.0
 #: Visits scored in one transaction when a whole study is scored again.
 RESCORING_CHUNK = 2000
 LONGEST_WAIT_SECONDS = 600
@@ -33,7 +35,7 @@ class ClaimLost(Exception):
     """Another worker took the visit over while this one was at it; that one stores the result."""
 
 
-class FinishedForm(NamedTuple):
+class CompletedForm(NamedTuple):
     """What scoring reads of one finished questionnaire."""
 
     form: str
@@ -50,7 +52,7 @@ class VisitForms:
     visit_id: int
     study_id: int
     form: str
-    finished: Mapping[Role, FinishedForm]  # at least one
+    finished: Mapping[Role, CompletedForm]  # at least one
 
     @property
     def instrument(self) -> Instrument:
@@ -118,11 +120,17 @@ def score_visit(*, visit_id: int, owner: str, clock: Clock) -> int:
     return n_scored
 
 
-def score_due(*, owner: str, clock: Clock) -> int:
-    """Score every visit that is due; the number of scorings. One failure does not keep the others waiting."""
+def score_due(*, owner: str, clock: Clock, seconds: float | None = None) -> int:
+    """Score every visit that is due, or as many as fit into `seconds`; the number of scorings.
+
+    One failure does not keep the others waiting.
+    """
     n_scored = 0
     failure: Exception | None = None
+    until = None if seconds is None else clock() + timedelta(seconds=seconds)
     for visit_id in list(ScoringRequest.objects.due(now=clock()).order_by("requested_at").values_list("pk", flat=True)):
+        if until is not None and clock() >= until:
+            break
         try:
             n_scored += score_visit(visit_id=visit_id, owner=owner, clock=clock)
         except Exception as error:  # noqa: BLE001  noted on the row by score_visit; raised again below
@@ -238,7 +246,7 @@ def _column(numbers: Iterator[float | None]) -> batch.Floats:
 
 def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
     """The finished questionnaires of these visits, in two light queries; visits without any are left out."""
-    finished: dict[int, dict[Role, FinishedForm]] = {}
+    finished: dict[int, dict[Role, CompletedForm]] = {}
     administrations = Administration.objects.filter(
         visit__in=visits, status=Administration.Status.COMPLETED
     ).values_list(
@@ -251,7 +259,7 @@ def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
         "instrument_version__content_hash",
     )
     for visit_id, role, *columns in administrations:
-        finished.setdefault(visit_id, {})[Role(role)] = FinishedForm(*columns)
+        finished.setdefault(visit_id, {})[Role(role)] = CompletedForm(*columns)
     for pk, study_id, form in visits.order_by("pk").values_list("pk", "dyad__study_id", "form"):
         if pk in finished:
             yield VisitForms(visit_id=pk, study_id=study_id, form=form, finished=finished[pk])
@@ -260,7 +268,7 @@ def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
 def _row(forms: VisitForms, record: Record, *, now: datetime) -> DyadScore:
     patient, clinician = record.pop("patient"), record.pop("clinician")
     domains = {
-        f"{role}_{domain}": None if form is None else form["values"][domain]
+        f"{role}_{domain}": None if form is None else form["values"].get(domain)
         for role, form in (("patient", patient), ("clinician", clinician))
         for domain in DOMAINS
     }
@@ -293,13 +301,22 @@ def gap_references(study_id: int, form: str, *, instrument: Instrument) -> dict[
 
 
 def set_gap_reference(
-    *, study: Study, form: str, parameters: Mapping[str, Mapping[str, float]], source: str, clock: Clock
+    *,
+    study: Study,
+    form: str,
+    parameters: Mapping[str, Mapping[str, float]],
+    source: str,
+    clock: Clock,
+    alive: Callable[[], None] = lambda: None,
 ) -> None:
-    """Hold the study's gaps against these figures from now on, those already scored included."""
+    """Hold the study's gaps against these figures from now on, those already scored included.
+
+    `alive` is called as the re-scoring goes on, so that the caller can keep a claim of its own.
+    """
     GapReference.objects.update_or_create(
         study=study, form=form, defaults={"parameters": parameters, "source": source, "set_at": clock()}
     )
-    rescore_study(study=study, clock=clock)
+    rescore_study(study=study, clock=clock, progress=lambda n_done: alive())
 
 
 _LAYOUTS: dict[str, dict[str, FormLayout]] = {}

@@ -16,4 +16,4 @@ def score_visit(self: Task, visit_id: int) -> None:
 @shared_task(bind=True)
 def sweep_scoring(self: Task) -> None:
     """Score whatever is due: lost messages, killed workers, failures whose waiting time is over."""
-    services.score_due(owner=claimant(self.request.id), clock=timezone.now)
+    services.score_due(owner=claimant(self.request.id), clock=timezone.now, seconds=services.SWEEP_SECONDS)

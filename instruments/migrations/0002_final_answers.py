@@ -11,7 +11,8 @@ SQLITE = [
     f"""CREATE TRIGGER answer_log_append_only BEFORE UPDATE ON {LOG}
         BEGIN SELECT RAISE(ABORT, '{LOG_MESSAGE}'); END""",
     f"""CREATE TRIGGER finished_form_is_final BEFORE UPDATE OF
-            status, answers, form, language, completed_at, started_at, last_sequence, median_item_seconds ON {FORM}
+            visit_id, role, instrument_version_id, form, language, mode, status, answers, started_at, completed_at,
+            last_sequence, median_item_seconds ON {FORM}
         WHEN OLD.status = 'completed'
         BEGIN SELECT RAISE(ABORT, '{FORM_MESSAGE}'); END""",
 ]
@@ -23,7 +24,8 @@ POSTGRESQL = [
     f"""CREATE TRIGGER answer_log_append_only BEFORE UPDATE ON {LOG}
         FOR EACH ROW EXECUTE FUNCTION refuse_answer_log_change()""",
     f"""CREATE TRIGGER finished_form_is_final BEFORE UPDATE OF
-            status, answers, form, language, completed_at, started_at, last_sequence, median_item_seconds ON {FORM}
+            visit_id, role, instrument_version_id, form, language, mode, status, answers, started_at, completed_at,
+            last_sequence, median_item_seconds ON {FORM}
         FOR EACH ROW WHEN (OLD.status = 'completed') EXECUTE FUNCTION refuse_finished_form_change()""",
 ]
 

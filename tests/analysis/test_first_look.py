@@ -9,7 +9,7 @@ import pytest
 
 from analysis.adapters.factor_analyzer_efa import explore_factors, sampling_adequacy
 from analysis.adapters.pingouin_alpha import cronbach_alpha
-from analysis.first_look import FORMATIVE_NOTE, first_look
+from analysis.first_look import FORMATIVE_NOTE, _reference, first_look
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.reliability import omega_total
 from analysis.psychometrics.simulation import SimulationDesign, SimulationStructure, simulate_dyads
@@ -366,3 +366,23 @@ def test_names_that_lead_nowhere_are_refused_at_once(
     """A misspelt code is an error of the call, not of one part."""
     with pytest.raises(AnalysisInputError, match=f"{message}.*Remedy"):
         first_look(answers, **{**layout, **change})
+
+
+def test_an_inadmissible_reliability_judges_nobody() -> None:
+    """A Heywood case gives no standard error, however high its omega looks; the error says why."""
+    correlation = np.array([[1, 0.8, 0.8], [0.8, 1, 0.5], [0.8, 0.5, 1]])  # needs a loading of 1.13
+    drawn = np.random.default_rng(3).standard_normal((150, 3))
+    exact = np.linalg.inv(np.linalg.cholesky(np.cov(drawn, rowvar=False))) @ (drawn - drawn.mean(axis=0)).T
+    indicators = 50 + 20 * (np.linalg.cholesky(correlation) @ exact).T
+    with pytest.raises(AnalysisInputError, match="admissible reliability"):
+        _reference(indicators, ("a", "b", "c"), indicators.mean(axis=1))
+
+
+def test_fewer_than_a_hundred_complete_forms_judge_nobody() -> None:
+    """The gate of the plan for reliabilities; one form more opens it."""
+    rng = np.random.default_rng(4)
+    indicators = 50 + 10 * (rng.standard_normal((100, 1)) + 0.8 * rng.standard_normal((100, 3)))
+    score = indicators.mean(axis=1)
+    with pytest.raises(AnalysisInputError, match="at least 100 complete forms; got 99"):
+        _reference(indicators[:99], ("a", "b", "c"), score[:99])
+    assert 0.5 < _reference(indicators, ("a", "b", "c"), score)["reliability"] < 1

@@ -18,7 +18,7 @@ from instruments.models import Administration
 from instruments.services import FinishedForm, store_finished_forms
 from scoring.models import DyadScore, GapReference
 from scoring.services import rescore_study
-from studies.models import AuditEvent, Dyad, Patient
+from studies.models import AuditEvent, Dyad, Patient, Wave
 from tests.factories import NOW, StudyKit, make_study
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +73,7 @@ def asked(
 
 def test_a_run_stores_results_seed_digest_and_versions() -> None:
     """Both roles' parts, and all that is needed to repeat the run."""
-    kit = with_dyads(80)
+    kit = with_dyads(130)
     run = asked(kit)
     run_analysis(run_id=run.pk, owner="w", clock=clock)
     run.refresh_from_db()
@@ -81,7 +81,7 @@ def test_a_run_stores_results_seed_digest_and_versions() -> None:
     assert set(run.result) == {"patient", "clinician"}
     for role in Role:
         part = run.result[role]
-        assert part["n_forms"] == 80
+        assert part["n_forms"] + part["n_empty"] == 130
         assert len(part["items"]) == 20
         assert len(part["structure"]["factors"]["loadings"]) == 20
         assert 0.5 < part["domains"]["valuing"]["alpha"]["alpha"] < 1
@@ -144,19 +144,19 @@ def test_the_matrix_holds_answers_as_given_and_counts_reasons() -> None:
 
 def test_leaving_out_flagged_forms_leaves_them_out() -> None:
     """The rerun without careless forms has fewer of them, and does not become the gaps' reference."""
-    kit = with_dyads(80)
+    kit = with_dyads(130)
     flagged = sum(bool(score.patient["flags"]) for score in DyadScore.objects.all())
-    assert flagged == 8
+    assert flagged >= 13
     run = asked(kit, exclude_flagged=True)
     run_analysis(run_id=run.pk, owner="w", clock=clock)
     run.refresh_from_db()
-    assert run.result["patient"]["n_forms"] == 80 - flagged
+    assert run.result["patient"]["n_forms"] + run.result["patient"]["n_empty"] == 130 - flagged
     assert not GapReference.objects.exists()
 
 
 def test_a_run_over_all_forms_becomes_the_reference_of_gaps() -> None:
     """Mean gap and both standard errors, and every dyad judged by them at once."""
-    kit = with_dyads(80)
+    kit = with_dyads(130)
     run = asked(kit)
     run_analysis(run_id=run.pk, owner="w", clock=clock)
     run.refresh_from_db()
@@ -265,3 +265,61 @@ def test_a_held_run_is_left_alone_and_a_finished_one_is_not_due() -> None:
     run.refresh_from_db()
     assert (run.status, services.due_runs(now=NOW)) == ("waiting", [])
     assert services.due_runs(now=NOW + timedelta(seconds=60)) == [run.pk]
+
+
+def test_a_worker_that_dies_while_it_stores_the_reference_leaves_a_run_that_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reference comes before "done", so that nothing half done is ever called finished."""
+    kit = with_dyads(130)
+    run = asked(kit)
+
+    class Killed(BaseException):
+        """As SIGKILL: no handler of the run sees it."""
+
+    def dies(**options: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as during:
+        during.setattr(running, "set_gap_reference", dies)
+        with pytest.raises(Killed):
+            run_analysis(run_id=run.pk, owner="dead", clock=clock)
+    later = NOW + timedelta(seconds=settings.ANALYSIS_LEASE_SECONDS)
+    assert services.due_runs(now=later) == [run.pk]
+    run_analysis(run_id=run.pk, owner="alive", clock=lambda: later)
+    run.refresh_from_db()
+    assert run.status == "done"
+    assert GapReference.objects.exists()
+
+
+def test_gaps_and_their_errors_come_from_the_same_wave() -> None:
+    """A retest's gaps do not move the mean that baseline gaps are held against."""
+    kit = with_dyads(130)
+    first, second = asked(kit), asked(kit)
+    run_analysis(run_id=first.pk, owner="w", clock=clock)
+    before = GapReference.objects.get().parameters
+    retest = Wave.objects.create(study=kit.study, code="retest", label="Retest", position=2, is_follow_up=True)
+    dyad = kit.study.dyads.first()
+    assert dyad is not None
+    items = kit.instrument.forms["short"].order
+    store_finished_forms(
+        study=kit.study,
+        instrument_version=kit.version,
+        forms=[
+            FinishedForm(
+                dyad=dyad,
+                wave=retest,
+                role=role,
+                form="short",
+                language="en",
+                answers=dict.fromkeys(items, 5 if role is Role.CLINICIAN else 1),
+                completed_at=NOW,
+            )
+            for role in Role
+        ],
+        mode=Administration.Mode.IMPORTED,
+        now=NOW,
+    )
+    rescore_study(study=kit.study, clock=clock)
+    run_analysis(run_id=second.pk, owner="w", clock=clock)
+    assert GapReference.objects.get().parameters == before

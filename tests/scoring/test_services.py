@@ -255,3 +255,13 @@ def test_a_missing_answer_map_entry_is_counted_as_unanswered(kit: StudyKit) -> N
     patient = DyadScore.objects.get(pk=created.visit.pk).patient
     assert patient["values"]["trust"] is None
     assert patient["reasons"]["trust"] == "TOO_FEW_ANSWERS"
+
+
+def test_a_sweep_stops_after_its_time_and_the_next_goes_on(kit: StudyKit) -> None:
+    """A backlog must not keep waiting those who finish meanwhile."""
+    for _ in range(3):
+        both_finished(kit)
+    ticks = iter(NOW + timedelta(seconds=n) for n in range(1000))
+    assert score_due(owner="w", clock=lambda: next(ticks), seconds=4) < 3
+    assert score_due(owner="w", clock=lambda: next(ticks)) > 0
+    assert DyadScore.objects.count() == 3

@@ -1,0 +1,76 @@
+"""Pictures of the running demonstration for the README and the guides: .venv/bin/python scripts/screenshots.py
+
+Reads var/demo.json (or that of VAR_DIR), so `make demo` has to be running; needs the browser of `make browser`. Starts
+the fresh visit's questionnaires; the next start of the demonstration makes another. The pictures show synthetic data
+and say so.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+TABLET: ViewportSize = {"width": 800, "height": 960}
+DESK: ViewportSize = {"width": 1280, "height": 800}
+
+
+def main() -> None:
+    demo = json.loads((Path(os.environ.get("VAR_DIR", ROOT / "var")) / "demo.json").read_text(encoding="utf-8"))
+    browser_path = (Path(sys.prefix) / "browser-path").read_text(encoding="utf-8").strip()
+    IMAGES.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)
+        picture_questionnaires(browser, demo)
+        picture_researcher(browser, demo)
+        browser.close()
+
+
+def picture_questionnaires(browser: Browser, demo: dict[str, dict[str, str]]) -> None:
+    """A patient's item on a tablet, and a clinician's block at a desk."""
+    for role, viewport, name in (
+        ("patient", TABLET, "patient"),
+        ("clinician", DESK, "clinician"),
+    ):
+        page = browser.new_page(viewport=viewport, locale="en-US")
+        page.goto(demo["visit"][f"{role}_url"])
+        page.locator("main form button").click()
+        page.wait_for_url("**/page/**")
+        page.locator("fieldset label.option").nth(3).click()
+        page.screenshot(path=IMAGES / f"{name}.png")
+        page.close()
+
+
+def picture_researcher(browser: Browser, demo: dict[str, list[dict[str, str]]]) -> None:
+    """The overview, one dyad's profile and an analysis."""
+    page = browser.new_page(viewport=DESK, locale="en-US")
+    person = next(one for one in demo["staff"] if one["role"] == "researcher")
+    page.goto(f"{demo['base_url']}/login/")
+    page.fill("input[name=username]", person["username"])
+    page.fill("input[name=password]", person["password"])
+    page.press("input[name=password]", "Enter")
+    page.wait_for_url(lambda url: "/login/" not in url)
+    study = f"{demo['base_url']}/studies/{demo['study']}"
+    take(page, f"{study}/", "overview")
+    page.goto(f"{study}/dyads/?sort=dyad")
+    page.locator("table tbody a").first.click()
+    page.set_viewport_size({"width": 1280, "height": 1640})
+    page.locator("svg[role=img]").first.wait_for()
+    page.screenshot(path=IMAGES / "dyad.png")
+    page.goto(f"{study}/analyses/")
+    page.locator("table tbody a").last.click()
+    page.locator("svg[role=img]").first.wait_for()
+    page.screenshot(path=IMAGES / "analysis.png")
+
+
+def take(page: Page, address: str, name: str) -> None:
+    page.goto(address)
+    page.screenshot(path=IMAGES / f"{name}.png", full_page=True)
+
+
+if __name__ == "__main__":
+    main()
