@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from analysis.pictures import DistributionLabels, ScreeLabels, distribution_bars, scree_plot
-from analysis.words import MISSING, ROLES
+from analysis.words import MISSING, ROLES, statistics_words
 from instruments.definitions import Instrument, Role
 from instruments.staff_forms import in_language
 
@@ -93,8 +93,8 @@ def role_parts(result: Mapping[str, Any], instrument: Instrument) -> list[RolePa
 def _role_part(role: Role, look: Mapping[str, Any], instrument: Instrument) -> RolePart:
     label = str(ROLES[role.value])
     if "error" in look:
-        return RolePart(role=role.value, label=label, error=look["error"])
-    structure = look["structure"]
+        return RolePart(role=role.value, label=label, error=statistics_words(look["error"]))
+    structure = {name: _worded(part) for name, part in look["structure"].items()}
     factors, retention = structure["factors"], structure["retention"]
     n_factors = factors.get("n_factors", 0)
     numbers = range(1, n_factors + 1)
@@ -122,7 +122,12 @@ def _role_part(role: Role, look: Mapping[str, Any], instrument: Instrument) -> R
 
 
 def _error(part: Any) -> str:
-    return str(part.get("error", "")) if isinstance(part, Mapping) else ""
+    return statistics_words(str(part.get("error", ""))) if isinstance(part, Mapping) else ""
+
+
+def _worded(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of the structure; in the place of its figures its error in the reader's language."""
+    return {"error": statistics_words(part["error"])} if "error" in part else part
 
 
 def _item_rows(role: Role, look: Mapping[str, Any], instrument: Instrument) -> list[ItemRow]:
@@ -136,7 +141,7 @@ def _item_rows(role: Role, look: Mapping[str, Any], instrument: Instrument) -> l
         labels = DistributionLabels(
             title=_("Answers to %(item)s") % {"item": code}, categories=categories, no_answers=_("no answers")
         )
-        missing = [f"{n} {MISSING.get(why, why)}" for why, n in (one["missing_by_reason"] or {}).items() if n]
+        missing = [f"{MISSING.get(why, why)}: {n}" for why, n in (one["missing_by_reason"] or {}).items() if n]
         rows.append(
             ItemRow(
                 code=code,
@@ -189,7 +194,7 @@ def _scale_row(scale: Mapping[str, Any], label: str, *, is_domain: bool) -> Scal
         spearman_brown=scale["spearman_brown"] if isinstance(scale.get("spearman_brown"), float) else None,
         item_rest=() if is_domain else list(zip(rest.get("item_codes", []), rest.get("r", []), strict=True)),
         has_verdict=scale["verdict"],
-        error=str(scale.get("error") or alpha.get("error") or ""),
+        error=statistics_words(str(scale.get("error") or alpha.get("error") or "")),
     )
 
 
@@ -232,4 +237,4 @@ def _loading_rows(role: Role, factors: Mapping[str, Any], instrument: Instrument
 def _notes(structure: Mapping[str, Any]) -> list[str]:
     """What the parts of the structure have to say, each once."""
     notes = [note for part in structure.values() for note in part.get("notes", ())]
-    return list(dict.fromkeys(notes))
+    return [statistics_words(note) for note in dict.fromkeys(notes)]

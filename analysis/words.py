@@ -1,9 +1,12 @@
 """What the rules' names mean, for readers."""
 
+import re
 from collections.abc import Mapping
+from functools import cache
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
 from scoring.rules.reasons import Flag, Ineligibility, Note, Reason
 
@@ -61,3 +64,77 @@ def progress_words(note: str) -> str:
     role, _colon, part = note.rpartition(": ")
     words = str(PARTS.get(part, part))
     return f"{ROLES[role]}: {words}" if role in ROLES else words
+
+
+#: What the statistics write into a stored result, as far as their sentences are known. They know no languages, so the
+#: page recognises the English sentence and takes its figures and item codes over into the reader's.
+STATISTICS: tuple[Promise, ...] = (
+    _("%(who)s requires at least %(minimum)s items; got %(n)s. Remedy: choose more items of the scale."),
+    _("%(who)s requires respondents; got none. Remedy: collect forms or widen the selection."),
+    _(
+        "%(who)s requires at least %(minimum)s respondents who answered all %(items)s items; got %(kept)s of %(n)s. "
+        "Remedy: collect more forms, or leave out the items that most forms lack."
+    ),
+    _(
+        "%(who)s requires items that vary between respondents; constant or empty among the rows used: %(items)s. "
+        "Remedy: leave these items out, or wait for more forms."
+    ),
+    _(
+        "%(who)s requires more respondents than items; got %(n)s usable for %(items)s items (smallest number behind a "
+        "pair). Remedy: collect more forms, or analyse fewer items at a time (one domain)."
+    ),
+    _(
+        "%(who)s requires more respondents than items; got %(n)s usable for %(items)s items (complete rows). "
+        "Remedy: collect more forms, or analyse fewer items at a time (one domain)."
+    ),
+    _(
+        "%(who)s requires every pair of items to vary together; %(first)s and %(second)s do not among the respondents "
+        "who answered both. Remedy: leave one of them out."
+    ),
+    _(
+        "%(who)s requires items that differ; %(first)s and %(second)s correlate perfectly. Remedy: leave one of them "
+        "out, and check that no column was entered twice."
+    ),
+    _(
+        "%(who)s requires items that are not exact combinations of one another; %(item)s can be computed from the "
+        "others. Remedy: leave that item out."
+    ),
+    _(
+        "%(who)s requires a sum score that varies; the %(n)s items cancel one another. Remedy: check which items have "
+        "to be reversed."
+    ),
+    _(
+        "%(who)s requires 1 to %(most)s factors for %(items)s items (no degrees of freedom are left beyond); got "
+        "%(n)s. Remedy: extract fewer factors or add items."
+    ),
+    _(
+        "Internal consistency requires at least two items; got %(n)s. Remedy: use the full form, or judge this "
+        "component by retest."
+    ),
+    _(
+        "The matrix algebra broke down: some items are (nearly) combinations of others. Remedy: collect more forms, or "
+        "analyse one domain at a time."
+    ),
+    _("pairwise-complete correlations; the number of respondents is the smallest number behind any pair of items"),
+    _("pairwise correlations were not positive definite and were smoothed (negative eigenvalues raised)"),
+    _("Heywood case: next to no unique variance left in %(items)s; extract fewer factors or leave the item out"),
+    _("fewer than two items load .30 or more on factor %(factors)s"),
+)
+
+
+@cache
+def _statistics_patterns() -> tuple[tuple[re.Pattern[str], Promise], ...]:
+    """Each sentence with what recognises it."""
+    with override("en"):
+        sentences = [str(sentence) for sentence in STATISTICS]
+    # Figures and codes hold no line breaks, and the words between them tell the sentences apart.
+    patterns = [re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>.+?)", re.escape(one))) for one in sentences]
+    return tuple(zip(patterns, STATISTICS, strict=True))
+
+
+def statistics_words(text: str) -> str:
+    """A note or an error of the statistics in the reader's language; as it stands if its sentence isn't known."""
+    for pattern, sentence in _statistics_patterns():
+        if found := pattern.fullmatch(text):
+            return str(sentence) % found.groupdict()
+    return text

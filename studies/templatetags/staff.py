@@ -1,11 +1,13 @@
 """How figures stand on the staff pages."""
 
 import math
+from collections.abc import Mapping
 
 from django import template
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 
 register = template.Library()
 
@@ -25,6 +27,27 @@ def figure(value: float | None, decimals: int = 1) -> str:
     # Without the addition a rounded -0.0 would keep its minus sign.
     text = number_format(round(value, decimals) + 0.0, decimal_pos=decimals)
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
+def points(value: float | None) -> str:
+    """A score of 0 to 100: stored unrounded, shown in whole points.
+
+    >>> points(66.67)
+    '67'
+    """
+    return figure(value, 0)
+
+
+@register.filter
+def signed(value: float | None, decimals: int = 1) -> str:
+    """A difference with its sign; none before what rounds to zero.
+
+    >>> signed(0.62), signed(-0.62), signed(0.02)
+    ('+0.6', '−0.6', '0.0')
+    """
+    text = figure(value, decimals)
+    return f"+{text}" if value is not None and round(value, decimals) > 0 else text
 
 
 @register.filter
@@ -56,6 +79,13 @@ def p_value(value: float | None) -> str:
 def item(values: dict[str, object], key: str) -> object:
     """A dictionary's entry, or nothing."""
     return values.get(key, "") if values else ""
+
+
+@register.filter
+def in_language(texts: Mapping[str, str]) -> str:
+    """A text kept in several languages, in the page's; in the first one where it has none."""
+    language = (get_language() or "en").split("-")[0]
+    return texts.get(language) or next(iter(texts.values()), "") if texts else ""
 
 
 @register.simple_tag

@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import Client, TestCase
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.translation import override
 
 from analysis.models import AnalysisRun
 from analysis.overview import (
@@ -27,13 +28,16 @@ from analysis.overview import (
     role_norms,
     scored_dyads,
 )
-from analysis.words import FLAGS, INELIGIBILITIES, NOTES, REASONS, progress_words
+from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.response_matrix import complete_rows
+from analysis.words import FLAGS, INELIGIBILITIES, NOTES, REASONS, STATISTICS, progress_words, statistics_words
 from instruments.definitions import Role
 from scoring.models import DyadScore, GapReference
 from scoring.rules.reasons import Flag, Ineligibility, Note, Reason
 from scoring.services import score_due, set_gap_reference
 from studies.access import StudyAccess
 from studies.models import AuditEvent, Member, Study
+from studies.templatetags.staff import points, signed
 from tests.factories import NOW, StudyKit, finish, make_member, make_scored_visits, make_study, make_visit
 
 pytestmark = pytest.mark.django_db
@@ -281,7 +285,7 @@ def dyad_page(client: Client, score: DyadScore) -> str:
 
 
 def test_a_dyads_page_shows_scores_or_reasons(kit: StudyKit, researcher: Client) -> None:
-    """Values with one decimal, a reason in words where there is none, flags in words, the picture with its text."""
+    """Values in whole points, a reason in words where there is none, flags in words, the picture with its text."""
     pushing = dict.fromkeys(("PU1", "PU2", "PU3"), "DNA")
     page = dyad_page(researcher, scored_visit(kit, **pushing))
     assert "every sentence was answered with “does not apply”" in page
@@ -299,7 +303,7 @@ def test_plain_gaps_are_never_shown(kit: StudyKit, researcher: Client) -> None:
     assert "needs at least 10 comparable dyads" in page
     make_scored_visits(kit, 60)
     for text in (page, dyad_page(researcher, score)):
-        assert "75.0" in text  # the score itself
+        assert '<td class="number">75</td>' in text  # the score itself, in whole points
         assert "\N{MINUS SIGN}25" not in text
         assert "-25" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
 
@@ -320,7 +324,7 @@ def test_standardised_gaps_are_differences_of_z_scores(kit: StudyKit, researcher
     gap = clinician - patient
     sign = "+" if gap > 0 else "\N{MINUS SIGN}"
     page = dyad_page(researcher, score)
-    assert f"{sign}{abs(gap):.2f}" in page
+    assert f'<td class="number">{sign}{abs(gap):.1f}</td>' in page
     assert "invariance across roles" in page
 
 
@@ -377,6 +381,40 @@ def test_every_reason_flag_and_note_has_words() -> None:
     assert set(INELIGIBILITIES) == set(Ineligibility)
     assert set(NOTES) == set(Note)
     assert set(FLAGS) == set(Flag)
+
+
+def test_sentences_of_the_statistics_are_told_in_spanish() -> None:
+    """Each known sentence is recognised with its figures and codes; an unknown one and all English stay as they are."""
+    for sentence in STATISTICS:
+        groups = {name: f"<{name}>" for name in re.findall(r"%\((\w+)\)s", str(sentence))}
+        written = str(sentence) % groups
+        assert statistics_words(written) == written
+        with override("es"):
+            told = statistics_words(written)
+        assert told != written
+        assert all(value in told for name, value in groups.items() if name != "who")
+    with pytest.raises(AnalysisInputError) as refused:
+        complete_rows([[1, float("nan")], [2, 3]], who="cronbach_alpha", minimum_respondents=3)
+    with override("es"):
+        assert "al menos 3 personas que hayan respondido los 2 ítems; hay 1 de 2" in statistics_words(
+            str(refused.value)
+        )
+        assert statistics_words("something new") == "something new"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0.0, "0"), (0.4, "0"), (66.666, "67"), (99.6, "100"), (100.0, "100")],
+)
+def test_scores_are_shown_in_whole_points(value: float | None, shown: str) -> None:
+    """Stored unrounded, shown in whole points: the item bank's rule."""
+    assert points(value) == shown
+
+
+def test_a_gap_shows_its_sign_unless_it_rounds_to_zero() -> None:
+    """One decimal; 0.02 and -0.02 are both no gap to the eye."""
+    shown = [signed(value) for value in (0.62, -0.62, 0.02, -0.02, None)]
+    assert shown == ["+0.6", "\N{MINUS SIGN}0.6", "0.0", "0.0", "–"]
 
 
 # --- downloads ---
