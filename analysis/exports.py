@@ -24,19 +24,20 @@ class _Line:
         return line
 
 
-def dyads_csv(study: Study, *, include_incomplete: bool = False) -> Iterator[str]:
+def dyads_csv(study: Study, *, include_incomplete: bool = False, blind_user_id: int | None = None) -> Iterator[str]:
     """Lines of the CSV file, header first: scores unrounded, then the answers that they rest on.
 
     Parameters
     ----------
     study : whose dyads.
     include_incomplete : also visits with only one finished form; those columns are then blank, with a reason.
+    blind_user_id : leaves out the patients of the clinician who signs in as this user, who must not see their answers.
     """
     instrument = study_instrument_version(study).instrument
     columns = [name for name, _ in _columns(study, instrument)]
     writer = csv.DictWriter(_Line(), fieldnames=columns, lineterminator="\n")
     yield writer.writerow(dict(zip(columns, columns, strict=True)))
-    for row in _rows(study, instrument, include_incomplete=include_incomplete):
+    for row in _rows(study, instrument, include_incomplete=include_incomplete, blind_user_id=blind_user_id):
         yield writer.writerow(row)
 
 
@@ -132,7 +133,9 @@ def _answer_codes(instrument: Instrument, role: Role) -> list[str]:
     return items + [question.code for question in instrument.questions_for(role, follow_up=True)]
 
 
-def _rows(study: Study, instrument: Instrument, *, include_incomplete: bool) -> Iterator[dict[str, Any]]:
+def _rows(
+    study: Study, instrument: Instrument, *, include_incomplete: bool, blind_user_id: int | None
+) -> Iterator[dict[str, Any]]:
     scores = (
         DyadScore.objects.filter(study=study)
         .select_related("visit__wave", "visit__dyad__clinician__site", "visit__dyad__patient")
@@ -140,6 +143,8 @@ def _rows(study: Study, instrument: Instrument, *, include_incomplete: bool) -> 
     )
     if not include_incomplete:
         scores = scores.filter(is_complete=True)
+    if blind_user_id is not None:
+        scores = scores.exclude(visit__dyad__clinician__user=blind_user_id)
     stream = scores.iterator(chunk_size=CHUNK)
     while chunk := list(islice(stream, CHUNK)):
         administrations: dict[int, dict[str, Administration]] = {}

@@ -170,9 +170,11 @@ def scored_dyads(
 ) -> "QuerySet[DyadScore]":
     """Scored visits that meet all conditions, in order; rows without the figure sorted by come last both ways.
 
+    The person's own patients are left out: a clinician is blind to the partner's side.
     `sort` is a key of `SORTS`, with a leading minus for descending; any other sorts newest first.
     """
     rows = access.within_sites(DyadScore.objects.filter(study=access.study), "visit__dyad__clinician__site")
+    rows = access.without_own_patients(rows, "visit__dyad__clinician")
     conditions = {
         "visit__dyad__clinician__site": site,
         "visit__dyad__clinician": clinician,

@@ -72,6 +72,7 @@ def dyads(request: HttpRequest, code: str) -> HttpResponse:
         "is_filtered": bool(conditions),
         "query": f"{conditions.urlencode()}&sort={sort}" if conditions else f"sort={sort}",
         "may_download": access.site_ids is None,
+        "own_left_out": access.has_own_patients,
     }
     return render(request, "analysis/dyads.html", context)
 
@@ -84,6 +85,7 @@ def dyad(request: HttpRequest, code: str, dyad_code: str, wave_code: str) -> Htt
     visits = access.within_sites(
         Visit.objects.filter(dyad__study=access.study), "dyad__clinician__site"
     ).select_related("dyad__clinician__site", "dyad__patient", "wave")
+    visits = access.without_own_patients(visits, "dyad__clinician")
     visit = get_object_or_404(visits, dyad__code=dyad_code, wave__code=wave_code)
     score = DyadScore.objects.filter(pk=visit.pk).first()
     context = _context(access, "dyads") | {"visit": visit, "score": score}
@@ -107,11 +109,12 @@ def dyad(request: HttpRequest, code: str, dyad_code: str, wave_code: str) -> Htt
 @staff_page
 @require_GET
 def dyads_download(request: HttpRequest, code: str) -> StreamingHttpResponse:
-    """The scored dyads as CSV; `?incomplete=1` adds visits with one finished form."""
+    """The scored dyads but the person's own patients as CSV; `?incomplete=1` adds visits with one finished form."""
     access = whole_study_for(request.user, code, *SEES_SCORES)
     include_incomplete = request.GET.get("incomplete") == "1"
-    lines = partial(dyads_csv, include_incomplete=include_incomplete)
-    return _download(request, access, "dyads", lines, detail={"include_incomplete": include_incomplete})
+    lines = partial(dyads_csv, include_incomplete=include_incomplete, blind_user_id=access.user_id)
+    detail = {"include_incomplete": include_incomplete, "own_left_out": access.has_own_patients}
+    return _download(request, access, "dyads", lines, detail=detail)
 
 
 @staff_page

@@ -2,15 +2,47 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse
+
+_GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_HEADERS = {
+    # Every page is made for one person at one time: no browser or proxy may keep it. Static files come before.
+    "Cache-Control": "no-store, private",
+    # Nothing is loaded from elsewhere, written into the page as a script or a style, shown in a frame or sent away.
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; object-src 'none'; "
+        "base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+    ),
+}
 
 
-def never_cache_pages(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Every page is made for one person at one time: no browser or proxy may keep it. Static files come before."""
+def guard_pages(get_response: _GetResponse) -> _GetResponse:
+    """The headers that every page has, unless its view set stricter ones."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response.headers.setdefault("Cache-Control", "no-store, private")
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
+
+    return middleware
+
+
+def refuse_nul(get_response: _GetResponse) -> _GetResponse:
+    """No address, query or cookie of ours holds a NUL character, and PostgreSQL fails on one in a query's values.
+
+    What is posted goes through forms, which refuse it beside the field. The link of a questionnaire is hashed before
+    it is looked up; it passes, so that this unknown link is answered like any other.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path_info and not request.path_info.startswith("/q/"):
+            raise Http404
+        query = request.META.get("QUERY_STRING", "")
+        if "%00" in query or "\0" in query or any("\0" in value for value in request.COOKIES.values()):
+            raise BadRequest("A request must hold no NUL character.")
+        return get_response(request)
 
     return middleware

@@ -1,14 +1,15 @@
 """The front desk's way to a visit: a new patient, or one whose study code is known."""
 
 from datetime import date, datetime
+from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from instruments.services import CreatedVisit, create_visit, new_patient_code, study_instrument_version
+from instruments.services import CreatedVisit, create_visit, dyad_between, new_patient_code, study_instrument_version
 from studies import audit
-from studies.models import Clinician, Dyad, Patient, Study, Visit, Wave
+from studies.models import Clinician, Patient, Study, Visit, Wave
 
 
 class EnrolmentRefused(Exception):
@@ -19,7 +20,14 @@ class EnrolmentRefused(Exception):
         self.field = field
 
 
-@transaction.atomic
+class VisitMadeAlready(Exception):
+    """The same form was sent before; `visit` is what it made then."""
+
+    def __init__(self, visit: Visit) -> None:
+        super().__init__(f"Visit {visit.pk} was made by this form.")
+        self.visit = visit
+
+
 def enrol_visit(
     *,
     study: Study,
@@ -28,30 +36,69 @@ def enrol_visit(
     form: str,
     patient_code: str,
     visit_date: date,
+    request_key: UUID,
     actor: User,
     now: datetime,
 ) -> CreatedVisit:
     """A visit of one patient with one clinician, with the secrets of both links.
 
-    A blank `patient_code` makes a new patient under a fresh study code.
+    A blank `patient_code` makes a new patient under a fresh study code. `request_key` names the form that asks:
+    however often and however quickly it is sent, it makes one visit.
 
     Raises
     ------
     EnrolmentRefused
         If the study is closed, the site has no such patient, or this dyad was already asked at this wave.
+    VisitMadeAlready
+        If a form with this `request_key` has made a visit.
     """
+
+    def enrol() -> CreatedVisit:
+        return _enrol(
+            study=study,
+            clinician=clinician,
+            wave=wave,
+            form=form,
+            patient_code=patient_code,
+            visit_date=visit_date,
+            request_key=request_key,
+            actor=actor,
+            now=now,
+        )
+
+    try:
+        return enrol()
+    except IntegrityError:
+        # Somebody was faster by a moment. Nothing of ours is stored, and what they stored is seen now.
+        return enrol()
+
+
+@transaction.atomic
+def _enrol(
+    *,
+    study: Study,
+    clinician: Clinician,
+    wave: Wave,
+    form: str,
+    patient_code: str,
+    visit_date: date,
+    request_key: UUID,
+    actor: User,
+    now: datetime,
+) -> CreatedVisit:
+    before = Visit.objects.filter(request_key=request_key).first()
+    if before is not None:
+        raise VisitMadeAlready(before)
     if study.status != Study.Status.OPEN:
         raise EnrolmentRefused(None, _("This study is closed: no visit can be added. Its admin can open it again."))
-    if patient_code:
-        patient = Patient.objects.filter(site=clinician.site, code=patient_code).first()
-        if patient is None:
-            raise EnrolmentRefused(
-                "patient_code",
-                _("The clinician's site has no patient with this study code. Check it, or leave it blank."),
-            )
-    else:
-        patient = Patient.objects.create(site=clinician.site, code=new_patient_code(clinician))
-    dyad = _dyad(study=study, clinician=clinician, patient=patient)
+    if patient_code and not Patient.objects.filter(site=clinician.site, code=patient_code).exists():
+        raise EnrolmentRefused(
+            "patient_code",
+            _("The clinician's site has no patient with this study code. Check it, or leave it blank."),
+        )
+    dyad, _is_new = dyad_between(
+        study=study, clinician=clinician, patient_code=patient_code or new_patient_code(clinician)
+    )
     if Visit.objects.filter(dyad=dyad, wave=wave).exists():
         raise EnrolmentRefused(
             "patient_code",
@@ -65,17 +112,7 @@ def enrol_visit(
         visit_date=visit_date,
         now=now,
         link_valid_days=study.link_valid_days,
+        request_key=request_key,
     )
     audit.record(study=study, actor=actor, action="add visit", detail={"dyad": dyad.code, "wave": wave.code}, now=now)
     return created
-
-
-def _dyad(*, study: Study, clinician: Clinician, patient: Patient) -> Dyad:
-    dyad = Dyad.objects.filter(clinician=clinician, patient=patient).first()
-    if dyad is not None:
-        return dyad
-    code = f"{patient.code}.{clinician.code}"
-    # Patients' and clinicians' codes are unique within a site only; two sites may share a pair of them.
-    if Dyad.objects.filter(study=study, code=code).exists():
-        code = f"{clinician.site.code}.{code}"
-    return Dyad.objects.create(study=study, clinician=clinician, patient=patient, code=code)

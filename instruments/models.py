@@ -134,6 +134,11 @@ class Administration(models.Model):
     def is_completed(self) -> bool:
         return self.status == self.Status.COMPLETED
 
+    @property
+    def is_under_way_with_patient(self) -> bool:
+        """Whether a patient has given answers that are not final yet: only the patient's own link may show them."""
+        return self.role == Role.PATIENT and self.status == self.Status.STARTED
+
     def is_expired(self, *, now: datetime) -> bool:
         return now >= self.expires_at
 

@@ -1,15 +1,18 @@
 """Everything that changes what was asked and answered. Each function is one transaction."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import count as counted_from
 from itertools import groupby
 from pathlib import Path
 from statistics import median
+from uuid import UUID
 
 from django.db import transaction
 from django.dispatch import Signal
+from django.utils import timezone
 
 from instruments.catalogue_reader import parse_instrument
 from instruments.definitions import Answer, Item, Role
@@ -26,6 +29,7 @@ administration_completed = Signal()
 #: How far an answer may run ahead of the last one stored: more than a device that was offline can have queued.
 MAXIMUM_SEQUENCE_GAP = 10_000
 MAXIMUM_SEQUENCE = 2_000_000_000  # what the column holds, rounded down
+MAXIMUM_DYAD_CODE = 80  # what the column holds
 
 
 class AnswerRefused(Exception):
@@ -44,6 +48,18 @@ class LinkExpired(AnswerRefused):
     """The time for answering is over."""
 
     status = 410
+
+
+class QuestionnaireNotStarted(AnswerRefused):
+    """Nobody has opened the questionnaire yet, so there is nothing to finish."""
+
+    status = 409
+
+
+class QuestionnaireUnderWay(AnswerRefused):
+    """The patient has begun to answer: whoever had a new link could read the answers."""
+
+    status = 409
 
 
 class SequenceConflict(AnswerRefused):
@@ -115,9 +131,12 @@ def create_visit(
     visit_date: date,
     now: datetime,
     link_valid_days: int,
+    request_key: UUID | None = None,
 ) -> CreatedVisit:
     """Open both questionnaires of a dyad at a wave and mint the secrets of their links."""
-    visit = Visit.objects.create(dyad=dyad, wave=wave, form=form, visit_date=visit_date, created_at=now)
+    visit = Visit.objects.create(
+        dyad=dyad, wave=wave, form=form, visit_date=visit_date, created_at=now, request_key=request_key
+    )
     tokens = {role: new_token() for role in Role}
     Administration.objects.bulk_create(
         Administration(
@@ -137,24 +156,29 @@ def create_visit(
 def create_visits_with_new_patients(
     *, study: Study, clinicians: Sequence[Clinician], wave: Wave, form: str, count: int, now: datetime
 ) -> list[CreatedVisit]:
-    """`count` visits of new patients under fresh study codes, spread evenly over the clinicians."""
+    """`count` visits of new patients under fresh study codes, spread evenly over the clinicians.
+
+    Raises
+    ------
+    ValueError
+        If the study is closed, or its instrument is not loaded or has no such form.
+    """
+    if study.status != Study.Status.OPEN:
+        raise ValueError(f"Study {study.code} is closed: no visit can be added. Its admin can open it under Settings.")
     version = study_instrument_version(study)
     if form not in version.instrument.forms:
         raise ValueError(f"{version} has no form {form!r}; its forms are {', '.join(version.instrument.forms)}.")
     created = []
     for number in range(count):
         clinician = clinicians[number % len(clinicians)]
-        patient = Patient.objects.create(site=clinician.site, code=new_patient_code(clinician))
-        dyad = Dyad.objects.create(
-            study=study, clinician=clinician, patient=patient, code=f"{patient.code}.{clinician.code}"
-        )
+        dyad, _ = dyad_between(study=study, clinician=clinician, patient_code=new_patient_code(clinician))
         created.append(
             create_visit(
                 dyad=dyad,
                 wave=wave,
                 form=form,
                 instrument_version=version,
-                visit_date=now.date(),
+                visit_date=timezone.localdate(now),
                 now=now,
                 link_valid_days=study.link_valid_days,
             )
@@ -165,7 +189,33 @@ def create_visits_with_new_patients(
 def new_patient_code(clinician: Clinician) -> str:
     """A study code that says nothing about the patient: the site and eight characters without look-alikes."""
     alphabet = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
-    return f"{clinician.site.code}-{''.join(secrets.choice(alphabet) for _ in range(8))}"
+    while True:
+        code = f"{clinician.site.code}-{''.join(secrets.choice(alphabet) for _ in range(8))}"
+        # `dyad_between` takes a code that is there for a known patient: two people must never share one by chance.
+        if not Patient.objects.filter(site=clinician.site, code=code).exists():
+            return code
+
+
+@transaction.atomic
+def dyad_between(*, study: Study, clinician: Clinician, patient_code: str) -> tuple[Dyad, bool]:
+    """The dyad of a clinician and a patient of the same site, and whether it is new; what is missing is made."""
+    patient, _ = Patient.objects.get_or_create(site=clinician.site, code=patient_code)
+    dyad = Dyad.objects.filter(clinician=clinician, patient=patient).first()
+    if dyad is not None:
+        return dyad, False
+    code = next(
+        code
+        for code in _dyad_codes(clinician, patient_code)
+        if len(code) <= MAXIMUM_DYAD_CODE and not Dyad.objects.filter(study=study, code=code).exists()
+    )
+    return Dyad.objects.create(study=study, clinician=clinician, patient=patient, code=code), True
+
+
+def _dyad_codes(clinician: Clinician, patient_code: str) -> Iterator[str]:
+    """Codes to try: patients' and clinicians' codes are unique within a site only, and a dyad may bear any code."""
+    yield f"{patient_code}.{clinician.code}"
+    yield f"{clinician.site.code}.{patient_code}.{clinician.code}"
+    yield from (f"{patient_code}.{clinician.code}.{number}" for number in counted_from(2))
 
 
 def study_instrument_version(study: Study) -> InstrumentVersion:
@@ -181,10 +231,20 @@ def study_instrument_version(study: Study) -> InstrumentVersion:
 
 @transaction.atomic
 def reissue_link(*, administration_id: int, now: datetime) -> str:
-    """A new secret for an unfinished questionnaire; the old link stops working, the answers stay."""
+    """A new secret for an unfinished questionnaire; the old link stops working, the answers stay.
+
+    Raises
+    ------
+    QuestionnaireClosed
+        If it is finished.
+    QuestionnaireUnderWay
+        If a patient has begun to answer it. Answers are shown to whoever holds the link, and are the patient's alone.
+    """
     administration = locked_administration(administration_id)
     if administration.is_completed:
         raise QuestionnaireClosed("This questionnaire is finished; it has no link any more.")
+    if administration.is_under_way_with_patient:
+        raise QuestionnaireUnderWay("This questionnaire can only be continued with the link that the patient has.")
     token = new_token()
     administration.token_hash = hash_token(token)
     administration.expires_at = now + timedelta(days=administration.visit.dyad.study.link_valid_days)
@@ -258,17 +318,23 @@ def complete_administration(*, administration_id: int, now: datetime) -> None:
     """Finish a questionnaire: every gap gets its reason, the answers become final, and scoring is asked for.
 
     Finishing again changes nothing. "Completed" and "this dyad needs scoring" are committed together.
+
+    Raises
+    ------
+    AnswerRefused
+        If the questionnaire was never started (409) or its time is over (410).
     """
     administration = locked_administration(administration_id)
     if administration.is_completed:
         return
     _require_open(administration, now=now)
+    if administration.status == Administration.Status.WAITING:
+        raise QuestionnaireNotStarted("This questionnaire was never started; there is nothing to finish.")
     administration.answers = administration.questionnaire.closed_answers(administration.answers)
-    _mark_started(administration, now=now)
     administration.status = Administration.Status.COMPLETED
     administration.completed_at = now
     administration.median_item_seconds = median_item_seconds(administration)
-    administration.save(update_fields=["answers", "status", "started_at", "completed_at", "median_item_seconds"])
+    administration.save(update_fields=["answers", "status", "completed_at", "median_item_seconds"])
     administration_completed.send(sender=Administration, visit_ids=[administration.visit_id])
 
 
@@ -286,6 +352,14 @@ class FinishedForm:
     median_item_seconds: float | None = None
 
 
+class FormsTaken(Exception):
+    """Nothing was stored: these questionnaires are being answered or finished, and answers are never replaced."""
+
+    def __init__(self, forms: Sequence[FinishedForm]) -> None:
+        super().__init__(f"{len(forms)} questionnaires are started or finished; their answers are never replaced.")
+        self.forms = list(forms)
+
+
 @transaction.atomic
 def store_finished_forms(
     *,
@@ -299,6 +373,11 @@ def store_finished_forms(
 
     A questionnaire of the same visit and role that waits unanswered is taken over; its link stops working.
     The partner's questionnaire of a new visit stays open for `link_valid_days` of its study, without a link yet.
+
+    Raises
+    ------
+    FormsTaken
+        If somebody is answering or has finished one of these questionnaires; nothing is stored then.
     """
     visits = {
         (visit.dyad_id, visit.wave_id): visit
@@ -306,7 +385,11 @@ def store_finished_forms(
     }
     new_visits = {
         (form.dyad.pk, form.wave.pk): Visit(
-            dyad=form.dyad, wave=form.wave, form=form.form, visit_date=form.completed_at.date(), created_at=now
+            dyad=form.dyad,
+            wave=form.wave,
+            form=form.form,
+            visit_date=timezone.localdate(form.completed_at),
+            created_at=now,
         )
         for form in forms
         if (form.dyad.pk, form.wave.pk) not in visits
@@ -315,18 +398,19 @@ def store_finished_forms(
     visits |= new_visits
     finished = {(visits[form.dyad.pk, form.wave.pk].pk, form.role.value): form for form in forms}
     new_pks = {visit.pk for visit in new_visits.values()}
-    for pk, role in finished:
-        if pk not in new_pks:
-            Administration.objects.filter(visit=pk, role=role, status=Administration.Status.WAITING).delete()
+    waiting = _held_waiting({place: form for place, form in finished.items() if place[0] not in new_pks})
     places = set(finished) | {(pk, role.value) for pk in new_pks for role in Role}
     visit_by_pk = {visit.pk: visit for visit in visits.values()}
-    stored = Administration.objects.bulk_create(
-        (
-            _administration(visit_by_pk[visit], role, finished.get((visit, role)), instrument_version, mode, now)
-            for visit, role in sorted(places)
-        ),
-        batch_size=500,
-    )
+    stored = []
+    for visit, role in sorted(places):
+        one = _administration(visit_by_pk[visit], role, finished.get((visit, role)), instrument_version, mode, now)
+        one.pk = waiting.get((visit, role))
+        stored.append(one)
+    # Rows are taken over in place: a respondent whose first answer waits for this lock learns that the form is closed.
+    for one in stored:
+        if one.pk is not None:
+            one.save(force_update=True)
+    Administration.objects.bulk_create((one for one in stored if one.pk is None), batch_size=500)
     AnswerEvent.objects.bulk_create(
         (
             AnswerEvent(
@@ -343,6 +427,25 @@ def store_finished_forms(
         batch_size=5000,
     )
     administration_completed.send(sender=Administration, visit_ids=sorted({visit for visit, _ in finished}))
+
+
+def _held_waiting(forms: Mapping[tuple[int, str], FinishedForm]) -> dict[tuple[int, str], int]:
+    """The unanswered questionnaires at these visits and roles, held so that nobody can start them meanwhile."""
+    waiting: dict[tuple[int, str], int] = {}
+    taken = []
+    visits = sorted({visit for visit, _ in forms})
+    for start in range(0, len(visits), 500):
+        held = Administration.objects.select_for_update().filter(visit__in=visits[start : start + 500]).order_by("pk")
+        for pk, visit, role, status in held.values_list("pk", "visit_id", "role", "status"):
+            if (visit, role) not in forms:
+                continue
+            if status == Administration.Status.WAITING:
+                waiting[visit, role] = pk
+            else:
+                taken.append(forms[visit, role])
+    if taken:
+        raise FormsTaken(taken)
+    return waiting
 
 
 def _administration(

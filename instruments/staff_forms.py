@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from crispy_forms.helper import FormHelper
 from crispy_forms.layout import Submit
@@ -106,7 +107,7 @@ class VisitForm(forms.Form):
     visit_date = forms.DateField(
         label=gettext_lazy("Visit date"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
-    once = forms.CharField(widget=forms.HiddenInput, max_length=40)
+    request_key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
 
     def __init__(self, *args: Any, access: StudyAccess, instrument: Instrument, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,6 +1,5 @@
 """Staff pages about questionnaires: a study's settings, the day's visits, links, ratings to give, imports."""
 
-import secrets
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, cast
@@ -9,8 +8,9 @@ import segno
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
+from django.db import IntegrityError
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -20,10 +20,16 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from instruments.definitions import Instrument, Role
-from instruments.enrolment import EnrolmentRefused, enrol_visit
+from instruments.enrolment import EnrolmentRefused, VisitMadeAlready, enrol_visit
 from instruments.imports import ImportRefused, import_responses
 from instruments.models import Administration
-from instruments.services import CreatedVisit, QuestionnaireClosed, reissue_link, study_instrument_version
+from instruments.services import (
+    CreatedVisit,
+    QuestionnaireClosed,
+    QuestionnaireUnderWay,
+    reissue_link,
+    study_instrument_version,
+)
 from instruments.staff_forms import ImportForm, StudyForm, VisitForm
 from studies import audit, setup
 from studies.access import (
@@ -36,6 +42,7 @@ from studies.access import (
     study_for,
     whole_study_for,
 )
+from studies.forms import refuse_what_is_there_by_now
 from studies.models import Study, Visit, Wave
 
 VISITS_PER_PAGE = 50
@@ -65,9 +72,13 @@ def study_new(request: HttpRequest) -> HttpResponse:
     """Set up a study."""
     form = StudyForm(request.POST or None)
     if form.is_valid():
-        setup.create_study(study=form.save(commit=False), actor=signed_in(request), now=timezone.now())
-        messages.success(request, _("The study was created. Add its sites, clinicians and people next."))
-        return redirect("study_settings", form.instance.code)
+        try:
+            setup.create_study(study=form.save(commit=False), actor=signed_in(request), now=timezone.now())
+        except IntegrityError as error:
+            refuse_what_is_there_by_now(form, error)
+        else:
+            messages.success(request, _("The study was created. Add its sites, clinicians and people next."))
+            return redirect("study_settings", form.instance.code)
     context = {"form": form, "has_instrument": bool(form.versions)}
     return render(request, "instruments/staff_study_new.html", context, status=422 if form.is_bound else 200)
 
@@ -133,25 +144,18 @@ def visit_new(request: HttpRequest, code: str) -> HttpResponse:
         request.POST or None,
         access=access,
         instrument=instrument,
-        initial={
-            "visit_date": timezone.localdate(),
-            "form": access.study.default_form,
-            "once": secrets.token_urlsafe(12),
-        },
+        initial={"visit_date": timezone.localdate(), "form": access.study.default_form},
     )
     if form.is_valid():
-        used: list[str] = request.session.get("visit_forms_used", [])
-        once = form.cleaned_data.pop("once")
-        if once in used:
-            messages.info(request, _("This visit was created before. Make a new link if the first one was lost."))
-            return redirect("visits", code)
         try:
             created = enrol_visit(study=access.study, **form.cleaned_data, actor=signed_in(request), now=timezone.now())
         except EnrolmentRefused as refusal:
             form.add_error(refusal.field, str(refusal))
+        except VisitMadeAlready as repeated:
+            messages.info(request, _("This visit was created before. Make a new link if the first one was lost."))
+            return redirect(f"{reverse('visits', args=[code])}?date={repeated.visit.visit_date:%Y-%m-%d}")
         else:
             # The links are shown in the answer itself, not kept: loading the page again must not make a second visit.
-            request.session["visit_forms_used"] = [*used[-20:], once]
             return _links_page(request, access, created)
     context = _context(access, "visits") | {
         "form": form,
@@ -172,13 +176,15 @@ def link_reissue(request: HttpRequest, code: str, administration_id: int) -> Htt
         access.within_sites(questionnaires, "visit__dyad__clinician__site"), pk=administration_id
     )
     visit = administration.visit
-    context = _context(access, "visits") | {"administration": administration, "visit": visit}
-    if request.method == "GET" or administration.is_completed:
-        status = 200 if request.method == "GET" else 409
-        return render(request, "instruments/staff_link_reissue.html", context, status=status)
+    is_own = administration.role == Role.PATIENT and visit.dyad.clinician.user_id == signed_in(request).pk
+    context = _context(access, "visits") | {"administration": administration, "visit": visit, "is_own": is_own}
+    if is_own:  # who rates a relationship must not be able to open the partner's form
+        return render(request, "instruments/staff_link_reissue.html", context, status=403)
+    if request.method == "GET":
+        return render(request, "instruments/staff_link_reissue.html", context)
     link = _fresh_link(request, access, administration)
     if link is None:
-        administration.refresh_from_db()
+        administration.refresh_from_db(fields=["status"])
         return render(request, "instruments/staff_link_reissue.html", context, status=409)
     return render(request, "instruments/staff_links.html", context | {"links": [link]})
 
@@ -296,12 +302,14 @@ def _links_page(request: HttpRequest, access: StudyAccess, created: CreatedVisit
 
 
 def _fresh_link(request: HttpRequest, access: StudyAccess, administration: Administration) -> QuestionnaireLink | None:
-    """A new link in place of the old one; None when the questionnaire was finished meanwhile."""
+    """A new link in place of the old one; None when the questionnaire is finished, or a patient is answering it."""
     now = timezone.now()
     try:
         token = reissue_link(administration_id=administration.pk, now=now)
-    except QuestionnaireClosed:
+    except (QuestionnaireClosed, QuestionnaireUnderWay):
         return None
+    except Administration.DoesNotExist:  # an import took its place since it was looked up
+        raise Http404 from None
     visit = administration.visit
     audit.record(
         study=access.study,

@@ -140,6 +140,8 @@ def _opened_by_token(*, refuse: _Refusal, **by_method: _View) -> Callable[..., H
                 response = refuse(422, str(error), opened)
             except PageNotFound:
                 response = refuse(404, "This questionnaire has no such page.", opened)
+            except Administration.DoesNotExist:  # an import took its place since it was looked up
+                return refuse(404, "No questionnaire has this link.", None)
         response.headers["Content-Language"] = opened.language
         return response
 

@@ -36,6 +36,7 @@ class StudyAccess:
     study: Study
     roles: frozenset[str]  # every role of this person in the study
     site_ids: frozenset[int] | None
+    user_id: int | None = None  # whose right it is
 
     @property
     def sees_recruitment(self) -> bool:
@@ -65,6 +66,15 @@ class StudyAccess:
     def within_sites(self, rows: "QuerySet[Row]", site_path: str) -> "QuerySet[Row]":
         """Only the rows whose site, found along `site_path`, this person may see."""
         return rows if self.site_ids is None else rows.filter(**{f"{site_path}__in": self.site_ids})
+
+    def without_own_patients(self, rows: "QuerySet[Row]", clinician_path: str) -> "QuerySet[Row]":
+        """Only the rows of other clinicians' patients: who rates a relationship never sees the partner's side of it."""
+        return rows if self.user_id is None else rows.exclude(**{f"{clinician_path}__user": self.user_id})
+
+    @property
+    def has_own_patients(self) -> bool:
+        """Whether this person is also a clinician of the study."""
+        return Clinician.objects.filter(site__study=self.study, user__isnull=False, user=self.user_id).exists()
 
     @property
     def sites(self) -> "QuerySet[Site]":
@@ -98,7 +108,7 @@ def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess
         if study is None:
             raise Http404
         everything = frozenset(role.value for role in Role if role is not Role.CLINICIAN)
-        return StudyAccess(study=study, roles=everything, site_ids=None)
+        return StudyAccess(study=study, roles=everything, site_ids=None, user_id=user.pk)
     memberships = list(Member.objects.filter(study__code=code, user_id=user.pk).select_related("study"))
     if not memberships:
         raise Http404
@@ -110,6 +120,7 @@ def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess
         study=memberships[0].study,
         roles=frozenset(membership.role for membership in memberships),
         site_ids=None if everywhere else frozenset(m.site_id for m in granting if m.site_id is not None),
+        user_id=user.pk,
     )
 
 
@@ -130,13 +141,15 @@ def accesses_of(user: User | AnonymousUser) -> list[StudyAccess]:
         return []
     if user.is_superuser:
         everything = frozenset(role.value for role in Role if role is not Role.CLINICIAN)
-        return [StudyAccess(study=study, roles=everything, site_ids=None) for study in Study.objects.all()]
+        return [
+            StudyAccess(study=study, roles=everything, site_ids=None, user_id=user.pk) for study in Study.objects.all()
+        ]
     found: dict[int, tuple[Study, set[str]]] = {}
     for membership in Member.objects.filter(user_id=user.pk).select_related("study").order_by("study__code"):
         found.setdefault(membership.study_id, (membership.study, set()))[1].add(membership.role)
     return [
         # Fails closed: a list of studies is no right to any row in them.
-        StudyAccess(study=study, roles=frozenset(roles), site_ids=frozenset())
+        StudyAccess(study=study, roles=frozenset(roles), site_ids=frozenset(), user_id=user.pk)
         for study, roles in found.values()
     ]
 

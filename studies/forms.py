@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -172,6 +173,16 @@ class ClinicianChoiceField(forms.ModelChoiceField):  # type: ignore[type-arg]  #
     def label_from_instance(self, obj: Clinician) -> str:
         """Code first, since that is what people look for."""
         return f"{obj.code} · {obj.site.name}"
+
+
+def refuse_what_is_there_by_now(form: forms.BaseForm, error: IntegrityError) -> None:
+    """Check a form again whose row the database refused: sent twice, it finds what the first one stored a moment ago.
+
+    Raises `error` again when the form finds nothing wrong with itself.
+    """
+    form.full_clean()
+    if not form.errors:
+        raise error
 
 
 def _unused(code: str, taken: Any, what: str) -> str:

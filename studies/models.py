@@ -175,6 +175,8 @@ class Visit(models.Model):
     form = models.CharField(_("form"), max_length=20)
     visit_date = models.DateField(_("visit date"))
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    #: Which page's form asked for it: sent twice, it makes one visit.
+    request_key = models.UUIDField(null=True, unique=True, editable=False)
 
     class Meta:
         verbose_name = _("visit")

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.views import LoginView, LogoutView
+from django.db import IntegrityError
 from django.db.models import Model
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from studies import setup
 from studies.access import MANAGES_STUDY, StudyAccess, accesses_of, signed_in, staff_page, whole_study_for
-from studies.forms import ClinicianForm, MemberForm, SignInForm, SiteForm, WaveForm
+from studies.forms import ClinicianForm, MemberForm, SignInForm, SiteForm, WaveForm, refuse_what_is_there_by_now
 from studies.models import Member, Study
 
 sign_in = LoginView.as_view(authentication_form=SignInForm, redirect_authenticated_user=True)
@@ -64,9 +65,13 @@ def member_new(request: HttpRequest, code: str) -> HttpResponse:
     access = whole_study_for(request.user, code, *MANAGES_STUDY)
     form = MemberForm(request.POST or None, access=access)
     if form.is_valid():
-        setup.add_member(study=access.study, **form.cleaned_data, actor=signed_in(request), now=timezone.now())
-        messages.success(request, _("The person was added."))
-        return redirect("study_settings", code)
+        try:
+            setup.add_member(study=access.study, **form.cleaned_data, actor=signed_in(request), now=timezone.now())
+        except IntegrityError as error:
+            refuse_what_is_there_by_now(form, error)
+        else:
+            messages.success(request, _("The person was added."))
+            return redirect("study_settings", code)
     return _form_page(request, access, form, title=_("Add a person"))
 
 
@@ -91,9 +96,13 @@ def member_remove(request: HttpRequest, code: str, member_id: int) -> HttpRespon
 def _add_part(request: HttpRequest, access: StudyAccess, form: Any, *, title: str, added: str) -> HttpResponse:
     if form.is_valid():
         part: Any = form.save(commit=False)
-        setup.add_part(study=access.study, part=part, actor=signed_in(request), now=timezone.now())
-        messages.success(request, added)
-        return redirect("study_settings", access.study.code)
+        try:
+            setup.add_part(study=access.study, part=part, actor=signed_in(request), now=timezone.now())
+        except IntegrityError as error:
+            refuse_what_is_there_by_now(form, error)
+        else:
+            messages.success(request, added)
+            return redirect("study_settings", access.study.code)
     return _form_page(request, access, form, title=title)
 
 

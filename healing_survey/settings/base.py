@@ -164,7 +164,7 @@ CELERY_TASK_DEFAULT_QUEUE = "scoring"
 CELERY_TASK_ROUTES = {"analysis.tasks.*": {"queue": "analysis"}}
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
-    "send scoring that is due": {"task": "scoring.tasks.sweep_scoring", "schedule": 5.0, "options": {"expires": 5}},
+    "send scoring that is due": {"task": "scoring.tasks.sweep_scoring", "schedule": 3.0, "options": {"expires": 3}},
     "send analyses that are due": {
         "task": "analysis.tasks.sweep_analysis",
         "schedule": 10.0,
@@ -172,7 +172,7 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 #: How long a claim on work is good for without a sign of life, in seconds.
-SCORING_LEASE_SECONDS = env.whole_number("SCORING_LEASE_SECONDS", default=15, minimum=1)
+SCORING_LEASE_SECONDS = env.whole_number("SCORING_LEASE_SECONDS", default=8, minimum=1)
 ANALYSIS_LEASE_SECONDS = env.whole_number("ANALYSIS_LEASE_SECONDS", default=90, minimum=1)
 
 LOGGING = {

@@ -151,6 +151,7 @@ class Migration(migrations.Migration):
                 ('form', models.CharField(max_length=20, verbose_name='form')),
                 ('visit_date', models.DateField(verbose_name='visit date')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('request_key', models.UUIDField(editable=False, null=True, unique=True)),
                 ('dyad', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='visits', to='studies.dyad')),
                 ('wave', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='visits', to='studies.wave')),
             ],

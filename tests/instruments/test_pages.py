@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from instruments import services
 from instruments.catalogue_reader import read_instrument
 from instruments.definitions import Absence, Role
 from instruments.models import Administration, AnswerEvent
@@ -440,6 +441,40 @@ def test_unknown_links_look_all_alike(visit: CreatedVisit, client: Client, path:
     page = read(responses[0])
     assert "This link does not work" in page.text
     assert "Este enlace no funciona" in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("", {"language": "en"}),
+        ("page/1/", {"VN1": "4", "sequence": "1", "action": "next"}),
+        ("language/", {"language": "es"}),
+        ("finish/", {}),
+        ("answers/", {"item": "VN1", "value": 1, "sequence": 1}),
+    ],
+)
+def test_a_questionnaire_that_vanishes_meanwhile_is_an_unknown_link(
+    visit: CreatedVisit, client: Client, monkeypatch: pytest.MonkeyPatch, path: str, data: dict[str, Any]
+) -> None:
+    """An import took its place between the look-up and the lock: the same answer as to any unknown link."""
+
+    def too_late(administration_id: int) -> Administration:
+        Administration.objects.get(pk=administration_id).delete()
+        return locked_administration(administration_id)
+
+    as_json = {"content_type": "application/json"} if path == "answers/" else {}
+    unknown = client.post(f"/q/nope/{path}", data, **as_json)
+    monkeypatch.setattr(services, "locked_administration", too_late)
+    response = client.post(f"/q/{visit.patient_token}/{path}", data, **as_json)
+    assert (response.status_code, response.content) == (404, unknown.content)
+
+
+def test_a_questionnaire_that_nobody_opened_is_not_finished(visit: CreatedVisit, client: Client) -> None:
+    """409 with the way to the survey; nothing was changed."""
+    response = client.post(f"/q/{visit.patient_token}/finish/")
+    assert response.status_code == 409
+    assert "Nothing was changed" in response.content.decode()
+    assert (administration_of(visit).status, administration_of(visit).answers) == ("waiting", {})
 
 
 def test_unknown_link_refuses_answers_as_json(visit: CreatedVisit, client: Client) -> None:

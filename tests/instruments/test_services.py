@@ -1,10 +1,11 @@
 """Answers are stored as given, once, until the form is finished; then never again."""
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from instruments import services
 from instruments.definitions import Absence, Role
@@ -14,6 +15,8 @@ from instruments.services import (
     GivenAnswer,
     LinkExpired,
     QuestionnaireClosed,
+    QuestionnaireNotStarted,
+    QuestionnaireUnderWay,
     ReleaseRefused,
     SequenceConflict,
     complete_administration,
@@ -209,13 +212,40 @@ def test_nothing_is_stored_after_expiry(patient_form: Administration) -> None:
 
 
 def test_a_new_link_opens_the_same_questionnaire_and_the_old_one_nothing(kit: StudyKit) -> None:
-    """Reissuing replaces the secret and keeps the answers."""
+    """Reissuing replaces the secret and keeps a clinician's answers."""
+    created = make_visit(kit)
+    form = administration_of(created, Role.CLINICIAN)
+    answer(form, {"VN1": 3})
+    token = reissue_link(administration_id=form.pk, now=NOW)
+    assert not Administration.objects.with_token(created.clinician_token).exists()
+    assert Administration.objects.with_token(token).get().answers == {"VN1": 3}
+
+
+def test_what_a_patient_has_begun_opens_with_the_patients_link_alone(kit: StudyKit) -> None:
+    """A new link would show the answers to whoever made it: 409, and the patient's own still works."""
     created = make_visit(kit)
     form = administration_of(created, Role.PATIENT)
     answer(form, {"VN1": 3})
-    token = reissue_link(administration_id=form.pk, now=NOW)
-    assert not Administration.objects.with_token(created.patient_token).exists()
-    assert Administration.objects.with_token(token).get().answers == {"VN1": 3}
+    with pytest.raises(QuestionnaireUnderWay) as refusal:
+        reissue_link(administration_id=form.pk, now=NOW)
+    assert refusal.value.status == 409
+    assert Administration.objects.with_token(created.patient_token).get().answers == {"VN1": 3}
+
+
+def test_a_questionnaire_that_nobody_opened_is_not_finished(patient_form: Administration) -> None:
+    """No finished form without any answer comes into being: 409, and it still waits."""
+    with pytest.raises(QuestionnaireNotStarted) as refusal:
+        complete_administration(administration_id=patient_form.pk, now=NOW)
+    assert refusal.value.status == 409
+    patient_form.refresh_from_db()
+    assert (patient_form.status, patient_form.answers, patient_form.completed_at) == ("waiting", {}, None)
+
+
+def test_a_visit_is_of_the_day_on_the_wall(kit: StudyKit) -> None:
+    """At half past eleven at night in Lima it is the next day in Greenwich already; the list goes by Lima."""
+    with timezone.override("America/Lima"):
+        created = make_visit(kit, now=datetime(2026, 3, 3, 4, 30, tzinfo=UTC))
+    assert created.visit.visit_date == date(2026, 3, 2)
 
 
 def test_the_database_holds_no_secret_of_a_link(kit: StudyKit) -> None:

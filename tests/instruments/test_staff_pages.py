@@ -1,7 +1,8 @@
 """Visits, links, the clinician's list and imports, as the people at the desk use them."""
 
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.conf import LazySettings
@@ -12,10 +13,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from instruments import staff_views
 from instruments.definitions import Role
 from instruments.models import Administration, InstrumentVersion
+from instruments.services import reissue_link
 from studies.models import AuditEvent, Dyad, Member, Patient, Study, Visit, Wave
-from tests.factories import StudyKit, administration_of, finish, make_member, make_study, make_visit
+from tests.factories import StudyKit, administration_of, answer, finish, make_member, make_study, make_visit
 
 pytestmark = pytest.mark.django_db
 
@@ -62,7 +65,7 @@ def visit_data(kit: StudyKit, **changes: object) -> dict[str, object]:
         "wave": kit.wave.pk,
         "form": "short",
         "visit_date": "2026-03-02",
-        "once": "first",
+        "request_key": "6f0d3ca2-0001-4a5e-9d0a-000000000001",
     } | changes
 
 
@@ -92,9 +95,10 @@ def test_sending_the_form_again_makes_no_second_visit(kit: StudyKit, coordinator
     """Loading the page of the links again is harmless; another form makes another visit."""
     coordinator.post(url("visit_new"), visit_data(kit))
     again = coordinator.post(url("visit_new"), visit_data(kit))
-    assert again.headers["Location"] == url("visits")
+    assert again.headers["Location"] == f"{url('visits')}?date=2026-03-02"
+    assert "This visit was created before" in coordinator.get(again.headers["Location"]).content.decode()
     assert Visit.objects.count() == 1
-    coordinator.post(url("visit_new"), visit_data(kit, once="second"))
+    coordinator.post(url("visit_new"), visit_data(kit, request_key=str(uuid4())))
     assert Visit.objects.count() == 2
 
 
@@ -102,11 +106,11 @@ def test_a_known_patient_comes_again(kit: StudyKit, coordinator: Client) -> None
     """The study code leads to the same patient and dyad at the next wave; at the same wave it is refused."""
     coordinator.post(url("visit_new"), visit_data(kit))
     patient = Patient.objects.get()
-    twice = coordinator.post(url("visit_new"), visit_data(kit, patient_code=patient.code, once="b"))
+    twice = coordinator.post(url("visit_new"), visit_data(kit, patient_code=patient.code, request_key=str(uuid4())))
     assert twice.status_code == 422
     assert "already" in str(twice.context["form"].errors["patient_code"])
     retest = Wave.objects.create(study=kit.study, code="retest", label="Retest", position=2)
-    data = visit_data(kit, patient_code=patient.code, wave=retest.pk, once="c")
+    data = visit_data(kit, patient_code=patient.code, wave=retest.pk, request_key=str(uuid4()))
     assert coordinator.post(url("visit_new"), data).status_code == 200
     assert (Patient.objects.count(), Dyad.objects.count(), Visit.objects.count()) == (1, 1, 2)
 
@@ -209,6 +213,54 @@ def test_a_finished_form_gets_no_link(kit: StudyKit, coordinator: Client) -> Non
     assert "Its answers are final" in coordinator.get(page).content.decode()
     assert coordinator.post(page).status_code == 409
     assert administration_of(created, Role.PATIENT).token_hash == administration.token_hash
+
+
+def test_a_form_that_a_patient_has_begun_gets_no_link(kit: StudyKit, coordinator: Client) -> None:
+    """The page says why; a POST is refused, and the patient's link still opens it. A clinician's form gets one."""
+    created = make_visit(kit, now=timezone.now())
+    for role in Role:
+        answer(administration_of(created, role), {"VN1": 2}, now=timezone.now())
+    page = url("link_reissue", administration_of(created, Role.PATIENT).pk)
+    assert "continued with the link that the patient has" in coordinator.get(page).content.decode()
+    refused = coordinator.post(page)
+    assert refused.status_code == 409
+    assert "continued with the link that the patient has" in refused.content.decode()
+    assert Client().get(reverse("questionnaire", args=[created.patient_token])).status_code == 200
+    assert not AuditEvent.objects.exists()
+    (link,) = links_on(coordinator.post(url("link_reissue", administration_of(created, Role.CLINICIAN).pk)))
+    assert Client().get(link).status_code == 200
+
+
+def test_nobody_makes_a_link_of_their_own_patient(kit: StudyKit) -> None:
+    """A clinician who also runs the desk leaves that to a colleague; the clinician's own form is theirs."""
+    user = make_member(kit, Member.Role.CLINICIAN)
+    Member.objects.create(study=kit.study, user=user, role=Member.Role.ADMIN)
+    client = signed_in(user)
+    own = make_visit(kit, now=timezone.now())
+    page = url("link_reissue", administration_of(own, Role.PATIENT).pk)
+    for response in (client.get(page), client.post(page)):
+        assert response.status_code == 403
+        assert "Ask a colleague" in response.content.decode()
+    assert Client().get(reverse("questionnaire", args=[own.patient_token])).status_code == 200
+    others = make_visit(kit, clinician=kit.clinicians[1], now=timezone.now())
+    assert client.post(url("link_reissue", administration_of(others, Role.PATIENT).pk)).status_code == 200
+    assert client.post(url("link_reissue", administration_of(own, Role.CLINICIAN).pk)).status_code == 200
+
+
+@pytest.mark.parametrize(("name", "role"), [("link_reissue", Role.PATIENT), ("rate_patient", Role.CLINICIAN)])
+def test_a_form_that_vanishes_meanwhile_is_not_found(
+    kit: StudyKit, monkeypatch: pytest.MonkeyPatch, name: str, role: Role
+) -> None:
+    """An import took its place between the look-up and the lock: 404."""
+    administration = administration_of(make_visit(kit, now=timezone.now()), role)
+    user = make_member(kit, Member.Role.COORDINATOR if role == Role.PATIENT else Member.Role.CLINICIAN)
+
+    def too_late(*, administration_id: int, now: datetime) -> str:
+        Administration.objects.get(pk=administration_id).delete()
+        return reissue_link(administration_id=administration_id, now=now)
+
+    monkeypatch.setattr(staff_views, "reissue_link", too_late)
+    assert signed_in(user).post(url(name, administration.pk)).status_code == 404
 
 
 # --- the clinician's list ---

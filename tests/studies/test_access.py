@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -221,7 +222,7 @@ def test_a_coordinator_cannot_enrol_at_another_site(place: Place) -> None:
             "wave": place.kit.wave.pk,
             "form": "full",
             "visit_date": "2026-03-02",
-            "once": "x",
+            "request_key": str(uuid4()),
         },
     )
     assert response.status_code == 422

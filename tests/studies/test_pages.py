@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
+from studies import setup
 from studies.models import AuditEvent, Clinician, Member, Site, Study, Wave
 from studies.templatetags.staff import coefficient, figure, p_value, percent, share_bar
 from tests.factories import PASSWORD, StudyKit, make_member, make_study, make_user
@@ -171,6 +172,63 @@ def test_a_bad_entry_is_refused_beside_its_field(
     assert response.status_code == 422
     assert field in response.context["form"].errors
     assert before == (Site.objects.count(), Wave.objects.count(), Member.objects.count(), User.objects.count())
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "data", "field"),
+    [
+        ("site_new", "add_part", {"code": "N", "name": "N", "target_dyads": "0"}, "code"),
+        ("clinician_new", "add_part", {"code": "N"}, "code"),
+        ("wave_new", "add_part", {"code": "N", "label": "N", "position": "2"}, "code"),
+        (
+            "member_new",
+            "add_member",
+            {"username": "new", "new_password": PASSWORD, "role": "researcher"},
+            "new_password",
+        ),
+        ("member_new", "add_member", {"username": "own-clinician", "role": "researcher"}, "username"),
+        (
+            "study_new",
+            "create_study",
+            {
+                "code": "N",
+                "title": "N",
+                "instrument": "healing-relationships 1.0",
+                "default_form": "full",
+                "link_valid_days": "30",
+                "status": "open",
+            },
+            "code",
+        ),
+    ],
+)
+def test_a_button_pressed_twice_stores_once(
+    kit: StudyKit, monkeypatch: pytest.MonkeyPatch, name: str, service: str, data: dict[str, str], field: str
+) -> None:
+    """The second request passed the form's checks before the first was stored: 422 beside the field, no error."""
+    make_member(kit, Member.Role.CLINICIAN)
+    client = signed_in(make_user("root", is_superuser=True))
+    address = reverse("study_new") if name == "study_new" else url(name)
+    if name == "clinician_new":
+        data = data | {"site": str(kit.sites[0].pk)}
+    store = getattr(setup, service)
+
+    def overtaken(**options: object) -> None:
+        monkeypatch.setattr(setup, service, store)
+        assert client.post(address, data).status_code == 302
+        counts.append(row_counts())
+        store(**options)
+
+    counts: list[list[int]] = []
+    monkeypatch.setattr(setup, service, overtaken)
+    response = client.post(address, data)
+    assert response.status_code == 422
+    assert field in response.context["form"].errors
+    assert [row_counts()] == counts
+
+
+def row_counts() -> list[int]:
+    return [model.objects.count() for model in (Study, Site, Clinician, Wave, Member, User, AuditEvent)]
 
 
 def test_another_studys_site_is_no_choice(kit: StudyKit, admin: Client) -> None:
