@@ -6,22 +6,39 @@ is stored in one transaction, or nothing is.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.utils import timezone
 
-from instruments.definitions import Absence, Answer, Instrument, Role
+from instruments.definitions import Absence, Answer, Condition, Instrument, Question, Role
 from instruments.models import Administration, InstrumentVersion
 from instruments.questionnaire import InvalidAnswer, Questionnaire
-from instruments.services import FinishedForm, store_finished_forms, study_instrument_version
+from instruments.services import (
+    FinishedForm,
+    FormsTaken,
+    dyad_between,
+    store_finished_forms,
+    study_instrument_version,
+)
 from studies import audit
-from studies.models import Clinician, Dyad, Patient, Study, Visit, Wave
+from studies.models import Clinician, Dyad, Study, Visit, Wave
 
 MAXIMUM_PROBLEMS = 200
 MAXIMUM_FIELD_CHARACTERS = 1000
+
+#: What may stand at a question that was not asked: NOT_SHOWN takes its place and nothing is lost.
+NOTHING_SAID = (Absence.SKIPPED, Absence.NOT_REACHED, Absence.NOT_SHOWN)
+
+#: Column, kind and remedy of a line whose form can't be stored because answers stand there.
+FORM_IS_THERE = (
+    "role",
+    "a form that is already there for this dyad and wave, or stands twice in the file",
+    "Delete the line; stored answers are never replaced.",
+)
 
 #: Columns that say whose answers a row holds. All others must be codes of items or questions.
 IDENTITY_COLUMNS = ("role", "dyad", "site", "clinician", "patient", "wave", "form", "language", "completed_on")
@@ -105,16 +122,18 @@ def import_responses(
         Whose form: `dyad` (a dyad code of this study), or `clinician` and `patient` (study codes; a new patient code
         becomes a new patient of the clinician's site; `site` where a clinician code stands at several sites).
         Optional: `wave`, `form`, `language`, `completed_on` (YYYY-MM-DD). All other columns: item and question codes.
-        A blank cell means skipped; DNA, SKIPPED, PREFER_NOT, NOT_REACHED and NOT_SHOWN say why there is no value;
-        several options are joined by `|`.
+        A blank cell means skipped; DNA, SKIPPED, PREFER_NOT and NOT_REACHED say why there is no value, NOT_SHOWN that
+        the form does not ask this; several options are joined by `|`.
     now : the time of the import; also the completion time of rows without `completed_on`.
     actor : who imports, for the audit trail.
 
     Raises
     ------
     ImportRefused
-        With every problem found, up to 200, each with line, column, kind of value and remedy.
+        With every problem found, up to 200, each with line, column, kind of value and remedy; also when the study is
+        closed, or when somebody else stored the same forms at the same moment.
     """
+    _refuse_closed(study)
     version = study_instrument_version(study)
     problems = _Problems()
     reader = _Reader(study=study, version=version, now=now, problems=problems)
@@ -124,20 +143,52 @@ def import_responses(
         raise ImportRefused(
             [ImportProblem(line=None, column="", kind="no row of answers", remedy="Add one line per respondent.")]
         )
-    with transaction.atomic():
-        forms, n_dyads = _finished_forms(study, rows, problems)
-        problems.refuse_if_any()
+    try:
+        return _store(study=study, version=version, rows=rows, now=now, actor=actor, file_name=file_name)
+    except IntegrityError as error:
+        raise ImportRefused(
+            [
+                ImportProblem(
+                    line=None,
+                    column="",
+                    kind="somebody else stored forms of these dyads at the same moment",
+                    remedy="Load the file again to see which lines.",
+                )
+            ]
+        ) from error
+
+
+@transaction.atomic
+def _store(
+    *, study: Study, version: InstrumentVersion, rows: Sequence[_Row], now: datetime, actor: User | None, file_name: str
+) -> ImportReport:
+    # One import at a time in a study: the second of two sees what the first has stored, and names the lines.
+    _refuse_closed(Study.objects.select_for_update(no_key=True).get(pk=study.pk))
+    problems = _Problems()
+    forms, n_dyads = _finished_forms(study, rows, problems)
+    problems.refuse_if_any()
+    try:
         store_finished_forms(
             study=study, instrument_version=version, forms=forms, mode=Administration.Mode.IMPORTED, now=now
         )
-        audit.record(
-            study=study,
-            actor=actor,
-            action="import responses",
-            detail={"file": file_name[:200], "forms": len(forms), "new_dyads": n_dyads},
-            now=now,
-        )
+    except FormsTaken as taken:
+        for row, form in zip(rows, forms, strict=True):
+            if any(form is one for one in taken.forms):
+                problems.add(row.line, *FORM_IS_THERE)
+        raise ImportRefused(problems.found, n_more=problems.n_more) from taken
+    audit.record(
+        study=study,
+        actor=actor,
+        action="import responses",
+        detail={"file": file_name[:200], "forms": len(forms), "new_dyads": n_dyads},
+        now=now,
+    )
     return ImportReport(n_forms=len(forms), n_dyads=n_dyads)
+
+
+def _refuse_closed(study: Study) -> None:
+    if study.status != Study.Status.OPEN:
+        _refuse_file("this study is closed and takes no more answers", "Its admin can open it again under Settings.")
 
 
 def _decoded(data: bytes) -> str:
@@ -232,6 +283,10 @@ class _Reader:
             self.problems.add(
                 1, "dyad", "the column is missing", "Add dyad, or add clinician and patient, to say whose form it is."
             )
+        if not seen - set(IDENTITY_COLUMNS):
+            self.problems.add(
+                1, "", "no column of answers", "Add a column for each item, named by its code (VN1, VC1, …)."
+            )
         return len(self.problems.found) == before
 
     def _row(self, line: int, header: list[str], cells: list[str]) -> _Row | None:
@@ -283,7 +338,7 @@ class _Reader:
         if dyad_code:
             dyad = self.dyads.get(dyad_code)
             if dyad is not None:
-                return dyad.clinician, dyad.patient.code
+                return self._whose_known(line, dyad, values)
             if not values.get("clinician"):
                 self.problems.add(
                     line,
@@ -303,6 +358,21 @@ class _Reader:
             )
             return None, ""
         return clinician, patient_code
+
+    def _whose_known(self, line: int, dyad: Dyad, values: Mapping[str, str]) -> tuple[Clinician | None, str]:
+        """The dyad's two, unless a cell beside the dyad's code names somebody else."""
+        clinician, patient = dyad.clinician, dyad.patient
+        is_sound = True
+        for column, code in (("clinician", clinician.code), ("patient", patient.code), ("site", clinician.site.code)):
+            if values.get(column, "") not in ("", code):
+                self.problems.add(
+                    line,
+                    column,
+                    f"another {column} than this dyad's",
+                    "Correct it or the dyad, or leave the cell blank.",
+                )
+                is_sound = False
+        return (clinician, patient.code) if is_sound else (None, "")
 
     def _clinician(self, line: int, values: Mapping[str, str]) -> Clinician | None:
         found = self.clinicians.get(values.get("clinician", ""), [])
@@ -352,7 +422,7 @@ class _Reader:
             completed_on = date.fromisoformat(written) if len(written) == 10 else None
         except ValueError:
             completed_on = None
-        if completed_on is None or not date(2000, 1, 1) <= completed_on <= self.now.date() + timedelta(days=1):
+        if completed_on is None or not date(2000, 1, 1) <= completed_on <= timezone.localdate(self.now):
             self.problems.add(
                 line,
                 "completed_on",
@@ -360,7 +430,8 @@ class _Reader:
                 "Write the date as YYYY-MM-DD, for example 2026-03-31.",
             )
             return self.now
-        return datetime.combine(completed_on, time(12), tzinfo=UTC)
+        noon = datetime.combine(completed_on, time(12), tzinfo=timezone.get_current_timezone())
+        return min(noon, self.now)
 
     def _questionnaire(self, form: str, role: Role, follow_up: bool) -> Questionnaire:
         key = (form, role, follow_up)
@@ -372,11 +443,12 @@ class _Reader:
 
     def _answers(self, line: int, questionnaire: Questionnaire, values: Mapping[str, str]) -> Mapping[str, Answer]:
         answers: dict[str, Answer] = {}
+        unsound: set[str] = set()
         for column, value in values.items():
             if column in IDENTITY_COLUMNS:
                 continue
             if column not in questionnaire.entries:
-                if value:
+                if value not in ("", Absence.NOT_SHOWN):
                     self.problems.add(
                         line,
                         column,
@@ -388,7 +460,44 @@ class _Reader:
                 answers[column] = _answer(questionnaire, column, value)
             except InvalidAnswer as error:
                 self.problems.add(line, column, _kind(value), str(error))
+                unsound.add(column)
+        if not unsound and all(values[code] in ("", Absence.NOT_SHOWN) for code in answers):
+            self.problems.add(
+                line, "", "no answer on this line", "Delete the line; a finished form can't be filled in afterwards."
+            )
+        else:
+            self._check_conditions(line, questionnaire, answers, unsound)
         return questionnaire.closed_answers(answers)
+
+    def _check_conditions(
+        self, line: int, questionnaire: Questionnaire, answers: Mapping[str, Answer], unsound: Set[str]
+    ) -> None:
+        """Notes values for what was not asked, and NOT_SHOWN for what was."""
+        for code, answer in answers.items():
+            condition = _condition(questionnaire, code)
+            if condition is not None and condition.question in unsound:
+                continue  # whether this was asked is known when that cell is mended
+            is_asked = questionnaire.is_asked(code, answers)
+            if is_asked and answer == Absence.NOT_SHOWN:
+                self.problems.add(
+                    line,
+                    code,
+                    "NOT_SHOWN for what this form asks",
+                    "Give the answer, or SKIPPED or NOT_REACHED, or leave the cell blank.",
+                )
+            elif condition is not None and not is_asked and answer not in NOTHING_SAID:
+                self.problems.add(
+                    line,
+                    code,
+                    f"a value for a question that is not asked after what this line has in {condition.question}",
+                    f"Leave the cell blank, or correct {condition.question}: {code} follows only on "
+                    f"{' or '.join(condition.values)}.",
+                )
+
+
+def _condition(questionnaire: Questionnaire, code: str) -> Condition | None:
+    entry = questionnaire.entries[code]
+    return entry.ask_if if isinstance(entry, Question) else None
 
 
 def _answer(questionnaire: Questionnaire, code: str, value: str) -> Answer:
@@ -423,7 +532,6 @@ def _finished_forms(study: Study, rows: Sequence[_Row], problems: _Problems) -> 
     dyads = {
         (dyad.clinician_id, dyad.patient.code): dyad for dyad in study.dyads.select_related("clinician", "patient")
     }
-    patients = {(patient.site_id, patient.code): patient for patient in Patient.objects.filter(site__study=study)}
     taken: dict[tuple[int, int, str], str] = {
         (visit.dyad_id, visit.wave_id, administration.role): administration.status
         for visit in Visit.objects.filter(dyad__study=study).prefetch_related("administrations")
@@ -438,25 +546,12 @@ def _finished_forms(study: Study, rows: Sequence[_Row], problems: _Problems) -> 
     for row in rows:
         key = (row.clinician.pk, row.patient_code)
         if key not in dyads:
-            place = (row.clinician.site_id, row.patient_code)
-            if place not in patients:
-                patients[place] = Patient.objects.create(site=row.clinician.site, code=row.patient_code)
-            dyads[key] = Dyad.objects.create(
-                study=study,
-                clinician=row.clinician,
-                patient=patients[place],
-                code=f"{row.patient_code}.{row.clinician.code}",
-            )
-            n_new += 1
+            dyads[key], is_new = dyad_between(study=study, clinician=row.clinician, patient_code=row.patient_code)
+            n_new += is_new
         dyad = dyads[key]
         place_in_wave = (dyad.pk, row.wave.pk, row.role.value)
         if taken.get(place_in_wave, Administration.Status.WAITING) != Administration.Status.WAITING:
-            problems.add(
-                row.line,
-                "role",
-                "a form that is already there for this dyad and wave, or stands twice in the file",
-                "Delete the line; stored answers are never replaced.",
-            )
+            problems.add(row.line, *FORM_IS_THERE)
         elif forms.setdefault((dyad.pk, row.wave.pk), row.form) != row.form:
             problems.add(
                 row.line,

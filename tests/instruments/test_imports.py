@@ -2,16 +2,23 @@
 
 import csv
 import io
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import IntegrityError
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from instruments import imports
 from instruments.definitions import Role
 from instruments.imports import ImportRefused, import_responses
 from instruments.models import Administration, AnswerEvent
+from instruments.services import FinishedForm, FormsTaken, dyad_between, store_finished_forms
 from scoring.models import ScoringRequest
-from studies.models import AuditEvent, Dyad, Patient, Visit
+from studies.models import AuditEvent, Clinician, Dyad, Patient, Site, Study, Visit
 from tests.factories import NOW, StudyKit, administration_of, answer, make_study, make_visit
 
 pytestmark = pytest.mark.django_db
@@ -36,8 +43,8 @@ def wide(kit: StudyKit, *rows: dict[str, object], drop: tuple[str, ...] = ()) ->
     return text.getvalue().encode()
 
 
-def load(kit: StudyKit, data: bytes) -> tuple[int, int]:
-    report = import_responses(study=kit.study, data=data, now=NOW, actor=None)
+def load(kit: StudyKit, data: bytes, *, now: datetime = NOW) -> tuple[int, int]:
+    report = import_responses(study=kit.study, data=data, now=now, actor=None)
     return report.n_forms, report.n_dyads
 
 
@@ -116,6 +123,13 @@ def test_language_date_wave_and_questions_are_taken_over(kit: StudyKit) -> None:
         ({"pt_age": 7}, (2, "pt_age")),
         ({"clin_sex": "female"}, (2, "clin_sex")),
         ({"VC9": 3}, (1, "VC9")),
+        ({"VN1": "NOT_SHOWN"}, (2, "VN1")),
+        ({"pt_age": "NOT_SHOWN"}, (2, "pt_age")),
+        ({"X_MISTAKE": "yes", "X_OWNED": "NOT_SHOWN"}, (2, "X_OWNED")),
+        ({"X_MISTAKE": "no", "X_OWNED": "partly"}, (2, "X_OWNED")),
+        ({"X_MISTAKE": "", "X_OWNED": "PREFER_NOT"}, (2, "X_OWNED")),
+        ({"X_OWNED": "partly"}, (2, "X_OWNED")),  # no column says whether it was asked
+        ({"completed_on": "2026-03-03"}, (2, "completed_on")),  # tomorrow
     ],
 )
 def test_a_bad_cell_is_named_by_line_and_column_and_nothing_comes_in(
@@ -164,14 +178,15 @@ def test_a_form_that_somebody_is_answering_is_not_replaced(kit: StudyKit) -> Non
         ("role,dyad\n".encode("utf-16"), "NUL"),
         (b"role;dyad;VN1\npatient;P1;3\n", "semicolons"),
         (b"role\tdyad\npatient\tP1\n", "tabs"),
-        (b'role,dyad\n"patient,P1\n', "CSV"),
-        (b"role,dyad\n", "no row"),
+        (b'role,dyad,VN1\n"patient,P1,3\n', "CSV"),
+        (b"role,dyad,VN1\n", "no row"),
         (b"role,role,dyad\npatient,patient,x\n", "twice"),
         (b"role,,dyad\npatient,1,x\n", "without a name"),
         (b"VN1,VN2\n3,4\n", "missing"),
-        (b"role,dyad\npatient\n", "1 values"),
-        (b"role,dyad\npatient," + b"x" * 5000 + b"\n", "longer"),
-        (b"role,dyad\npatient," + b"x" * 200_000 + b"\n", "CSV"),
+        (b"role,clinician,patient,site\npatient,C1,P1,S1\n", "no column of answers"),
+        (b"role,dyad,VN1\npatient\n", "1 values"),
+        (b"role,dyad,VN1\npatient," + b"x" * 5000 + b",3\n", "longer"),
+        (b"role,dyad,VN1\npatient," + b"x" * 200_000 + b",3\n", "CSV"),
     ],
 )
 def test_a_file_that_is_no_such_csv_gets_one_clear_error(kit: StudyKit, data: bytes, kind: str) -> None:
@@ -205,3 +220,184 @@ def test_an_import_is_in_the_audit_trail(kit: StudyKit) -> None:
     import_responses(study=kit.study, data=wide(kit, {}), now=NOW, actor=None, file_name="paper.csv")
     event = AuditEvent.objects.get()
     assert (event.action, event.detail) == ("import responses", {"file": "paper.csv", "forms": 1, "new_dyads": 1})
+
+
+@pytest.mark.parametrize(("column", "code"), [("clinician", "C2"), ("patient", "P2"), ("site", "S2")])
+def test_cells_that_contradict_the_dyad_are_refused(kit: StudyKit, column: str, code: str) -> None:
+    """Whose form it is must be beyond doubt; the dyad's own codes may stand beside it."""
+    load(kit, wide(kit, {}))
+    row = {"role": "clinician", "dyad": "P1.C1"}
+    assert refused(kit, wide(kit, row | {column: code})) == [(2, column)]
+    assert load(kit, wide(kit, row)) == (1, 0)
+
+
+def test_a_line_without_any_answer_is_refused(kit: StudyKit) -> None:
+    """It would finish a form for good with nothing in it; what only the other role is asked doesn't count."""
+    blank = dict.fromkeys(kit.instrument.forms["full"].order, "")
+    assert refused(kit, wide(kit, {}, {"patient": "P2"} | blank)) == [(3, "")]
+    not_shown = {"role": "clinician", "pt_age": "NOT_SHOWN"}
+    assert refused(kit, wide(kit, {}, not_shown | dict.fromkeys(blank, "NOT_SHOWN"))) == [(3, "")]
+    assert load(kit, wide(kit, {"patient": "P3"} | blank | {"VN1": "SKIPPED"})) == (1, 1)
+
+
+def test_what_a_form_does_not_ask_may_be_blank_or_not_shown(kit: StudyKit) -> None:
+    """Items of the other form, questions of the other role or of a later wave, conditions that fail."""
+    short = kit.instrument.forms["short"].order
+    row: dict[str, object] = {code: "NOT_SHOWN" for code in kit.instrument.forms["full"].order if code not in short}
+    row |= {"form": "short", "X_CHANGE": "NOT_SHOWN", "X_MISTAKE": "no"}
+    load(kit, wide(kit, row | {"X_OWNED": "NOT_SHOWN"}, row | {"patient": "P2", "X_OWNED": ""}))
+    load(kit, wide(kit, {"role": "clinician", "form": "short", "pt_age": "NOT_SHOWN"} | dict.fromkeys(row, "") | row))
+    for form in Administration.objects.filter(role=Role.PATIENT):
+        assert form.answers["X_OWNED"] == "NOT_SHOWN"
+        assert not {"X_CHANGE", "VN2"} & form.answers.keys()
+
+
+def test_one_bad_cell_is_one_problem(kit: StudyKit) -> None:
+    """A question that hangs on it is not judged before it is mended."""
+    assert refused(kit, wide(kit, {"X_MISTAKE": "perhaps", "X_OWNED": "partly"})) == [(2, "X_MISTAKE")]
+
+
+def test_a_closed_study_takes_neither_import_nor_visits(kit: StudyKit) -> None:
+    """Each with an error that says so."""
+    kit.study.status = Study.Status.CLOSED
+    kit.study.save()
+    assert refused(kit, wide(kit, {})) == [(None, "")]
+    with pytest.raises(ImportRefused, match="study is closed"):
+        load(kit, wide(kit, {}))
+    with pytest.raises(ValueError, match="Study PILOT is closed"):
+        make_visit(kit)
+    assert not Patient.objects.exists()
+
+
+def test_a_study_closed_while_the_file_is_read_takes_no_import(kit: StudyKit) -> None:
+    """What counts is the study as it stands when the forms are stored."""
+    Study.objects.update(status=Study.Status.CLOSED)
+    assert kit.study.status == Study.Status.OPEN
+    assert refused(kit, wide(kit, {})) == [(None, "")]
+
+
+EVENING = datetime(2026, 3, 2, 20, tzinfo=UTC)  # in Auckland it is the 3rd, nine in the morning
+
+
+def test_dates_are_those_of_the_place(kit: StudyKit) -> None:
+    """Today, the day of a new visit and the day of completion are local, and nothing is completed in the future."""
+    with timezone.override(ZoneInfo("Pacific/Auckland")):
+        rows = [{"patient": f"P{n}", "completed_on": day} for n, day in enumerate(("2026-02-01", "2026-03-03", ""))]
+        load(kit, wide(kit, *rows), now=EVENING)
+        days = [date(2026, 2, 1), date(2026, 3, 3), date(2026, 3, 3)]
+        assert [visit.visit_date for visit in Visit.objects.order_by("dyad__code")] == days
+        forms = Administration.objects.filter(status="completed").order_by("visit__dyad__code")
+        completed = [form.completed_at for form in forms if form.completed_at]
+        assert [timezone.localdate(at) for at in completed] == days
+        assert max(completed) <= EVENING
+        with pytest.raises(ImportRefused, match="completed_on"):
+            load(kit, wide(kit, {"patient": "P9", "completed_on": "2026-03-04"}), now=EVENING)
+        assert make_visit(kit, now=EVENING).visit.visit_date == date(2026, 3, 3)
+    with timezone.override(ZoneInfo("America/Los_Angeles")), pytest.raises(ImportRefused, match="completed_on"):
+        load(kit, wide(kit, {"patient": "P9", "completed_on": "2026-03-02"}), now=datetime(2026, 3, 2, 5, tzinfo=UTC))
+
+
+def test_two_sites_may_use_the_same_codes(kit: StudyKit) -> None:
+    """The second dyad's code begins with its site; the export's code leads back to it."""
+    assert load(kit, wide(kit, {}, {"site": "S2"})) == (2, 2)
+    assert set(Dyad.objects.values_list("code", flat=True)) == {"P1.C1", "S2.P1.C1"}
+    assert load(kit, wide(kit, {"role": "clinician", "dyad": "S2.P1.C1", "site": "S2"})) == (1, 0)
+
+
+def test_new_visits_find_a_free_dyad_code(kit: StudyKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when somebody chose a dyad's code by hand."""
+    monkeypatch.setattr("instruments.services.new_patient_code", lambda clinician: "N1")
+    codes = [
+        make_visit(kit, clinician=clinician).visit.dyad.code for clinician in (kit.clinicians[0], kit.clinicians[2])
+    ]
+    assert codes == ["N1.C1", "S2.N1.C1"]
+
+
+def test_a_dyad_code_fits_its_column() -> None:
+    """Where the longest codes leave no room for the site, a number tells the dyads apart."""
+    kit = make_study("LONG")
+    site = Site.objects.create(study=kit.study, code="S" * 20, name="Long")
+    clinician = Clinician.objects.create(site=site, code="C" * 20)
+    Dyad.objects.create(
+        study=kit.study,
+        clinician=kit.clinicians[0],
+        patient=Patient.objects.create(site=kit.sites[0], code="P1"),
+        code=f"{'P' * 40}.{'C' * 20}",
+    )
+    dyad, is_new = dyad_between(study=kit.study, clinician=clinician, patient_code="P" * 40)
+    assert (dyad.code, is_new) == (f"{'P' * 40}.{'C' * 20}.2", True)
+    assert dyad_between(study=kit.study, clinician=clinician, patient_code="P" * 40) == (dyad, False)
+
+
+def test_a_new_patient_never_gets_a_code_that_is_there(kit: StudyKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance alone must not make two people one."""
+    letters = iter("A" * 8 + "A" * 8 + "B" * 8)
+    monkeypatch.setattr("instruments.services.secrets.choice", lambda alphabet: next(letters))
+    codes = [make_visit(kit).visit.dyad.patient.code for _ in range(2)]
+    assert codes == ["S1-AAAAAAAA", "S1-BBBBBBBB"]
+
+
+def test_the_same_import_at_the_same_moment_is_refused(kit: StudyKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the database's constraints refuse is no failure of the platform: the file can be loaded again."""
+
+    def overtaken(**options: Any) -> None:
+        store_finished_forms(**options)
+        Patient.objects.create(site=kit.sites[0], code="P1")
+
+    monkeypatch.setattr(imports, "store_finished_forms", overtaken)
+    with pytest.raises(ImportRefused, match="at the same moment") as refusal:
+        load(kit, wide(kit, {}))
+    assert isinstance(refusal.value.__cause__, IntegrityError)
+    assert not Patient.objects.exists()
+
+
+def test_a_form_started_after_the_check_is_not_replaced(kit: StudyKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is named, and the sound other line isn't stored either."""
+    created = make_visit(kit)
+
+    def overtaken(**options: Any) -> None:
+        answer(administration_of(created, Role.PATIENT), {"VN1": 2})
+        store_finished_forms(**options)
+
+    monkeypatch.setattr(imports, "store_finished_forms", overtaken)
+    row = {"dyad": created.visit.dyad.code, "clinician": "", "patient": "", "site": ""}
+    assert refused(kit, wide(kit, {}, row)) == [(3, "role")]
+
+
+def finished_form(kit: StudyKit, visit: Visit, role: Role) -> FinishedForm:
+    return FinishedForm(
+        dyad=visit.dyad, wave=kit.wave, role=role, form="full", language="en", answers={"VN1": 5}, completed_at=NOW
+    )
+
+
+def test_storing_finished_forms_leaves_started_ones_alone(kit: StudyKit) -> None:
+    """All or nothing: the partner's waiting form isn't taken over either."""
+    created = make_visit(kit)
+    patient = administration_of(created, Role.PATIENT)
+    answer(patient, {"VN1": 2})
+    forms = [finished_form(kit, created.visit, role) for role in Role]
+    with pytest.raises(FormsTaken) as refusal:
+        store_finished_forms(
+            study=kit.study, instrument_version=kit.version, forms=forms, mode=Administration.Mode.IMPORTED, now=NOW
+        )
+    assert refusal.value.forms == forms[:1]
+    patient.refresh_from_db()
+    assert (patient.status, patient.answers) == ("started", {"VN1": 2})
+    assert administration_of(created, Role.CLINICIAN).status == "waiting"
+
+
+def test_a_waiting_form_is_taken_over_in_its_row(kit: StudyKit) -> None:
+    """Whoever was about to start it finds a finished form, not a missing one; the old link opens nothing."""
+    created = make_visit(kit)
+    before = administration_of(created, Role.PATIENT)
+    store_finished_forms(
+        study=kit.study,
+        instrument_version=kit.version,
+        forms=[finished_form(kit, created.visit, Role.PATIENT)],
+        mode=Administration.Mode.IMPORTED,
+        now=NOW,
+    )
+    after = administration_of(created, Role.PATIENT)
+    assert (after.pk, after.status, after.mode, after.answers) == (before.pk, "completed", "imported", {"VN1": 5})
+    assert after.events.count() == 1
+    assert not Administration.objects.with_token(created.patient_token).exists()
