@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
 from instruments.definitions import Role
@@ -83,8 +83,10 @@ def _staff(study: Study, before: Mapping[str, Any]) -> list[dict[str, str]]:
             password = secrets.token_urlsafe(9)
             user.set_password(password)
             user.save(update_fields=["password"])
-        site = study.sites.first() if role is Member.Role.COORDINATOR else None
+        site = study.sites.earliest("pk") if role is Member.Role.COORDINATOR else None
         Member.objects.get_or_create(study=study, user=user, role=role, site=site)
+        if role is Member.Role.ADMIN:
+            user.user_permissions.add(Permission.objects.get(content_type__app_label="studies", codename="add_study"))
         if role is Member.Role.CLINICIAN:
             _attach_clinician(study, user)
         staff.append({"role": role.value, "username": username, "password": password})

@@ -15,3 +15,8 @@ urlpatterns = [
     path("", include("analysis.urls")),
     path("", include("studies.urls")),
 ]
+
+handler400 = "healing_survey.error_pages.bad_request"
+handler403 = "healing_survey.error_pages.permission_denied"
+handler404 = "healing_survey.error_pages.page_not_found"
+handler500 = "healing_survey.error_pages.server_error"

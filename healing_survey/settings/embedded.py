@@ -1,10 +1,12 @@
 """One machine, one command: SQLite and the file-system broker in `var/`, a secret key made on first use."""
 
+import json
+import os
 import secrets
 
 from healing_survey import env
 from healing_survey.settings.base import *  # noqa: F403  an overlay takes everything
-from healing_survey.settings.base import VAR_DIR
+from healing_survey.settings.base import BASE_URL, VAR_DIR
 
 
 def _kept_secret() -> str:
@@ -24,5 +26,16 @@ def _kept_secret() -> str:
     return path.read_text()
 
 
+def _address_of_the_demonstration() -> str | None:
+    """Where `make demo` serves this folder's installation, so that commands print links that work."""
+    try:
+        address: str = json.loads((VAR_DIR / "demo.json").read_text(encoding="utf-8"))["base_url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return address
+
+
 SECRET_KEY = env.text("SECRET_KEY", default="") or _kept_secret()
+if not (os.environ.get("BASE_URL") or os.environ.get("PORT")):
+    BASE_URL = _address_of_the_demonstration() or BASE_URL
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"

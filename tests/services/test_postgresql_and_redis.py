@@ -63,21 +63,76 @@ def test_a_dyad_is_scored_within_five_seconds_of_its_second_form(platform: Platf
 
 
 def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(platform: Platform) -> None:
-    """Killed with a backlog and again at the first score; every dyad is scored once, within a minute."""
-    visits = platform.create_visits(8, "--form", "short")
+    """Killed while it stores a score: the claim is all that is left, and the restarted worker scores every dyad."""
+    visits = platform.create_visits(4, "--form", "short")
     dyads = [visit["dyad"] for visit in visits]
     platform.kill("scoring")
     rng = random.Random(2)
     for visit in visits:
         finish_both(platform, visit, rng)
+    with psycopg.connect(platform.environment["DATABASE_URL"]) as holder:
+        # Reading goes on, writing scores waits: the worker stops in the middle of its work, its claim committed.
+        holder.execute("LOCK TABLE scoring_dyadscore IN SHARE MODE")
+        platform.start_worker(queues="scoring", name="scoring")
+        wait_until(lambda: claimed(platform, dyads) > 0, seconds=40, what="a claim whose score can't be stored")
+        wait_until(lambda: waiting_writers(platform) > 0, seconds=20, what="the worker's wait for the lock")
+        platform.kill("scoring")
+        holder.rollback()
+    # PostgreSQL notices the dead client when the lock lets its statement go on, and rolls the half-done work back.
+    wait_until(lambda: waiting_writers(platform) == 0, seconds=20, what="the end of the dead worker's connection")
     assert n_complete(platform, dyads) == 0
-    platform.start_worker(queues="scoring", name="scoring")
-    wait_until(lambda: n_complete(platform, dyads) > 0, seconds=40, what="a first score after the restart")
-    platform.kill("scoring")
+    assert claimed(platform, dyads) > 0
     platform.start_worker(queues="scoring", name="scoring")
     wait_until(lambda: n_complete(platform, dyads) == len(dyads), seconds=60, what="the scores of all dyads")
     rows = [row["dyad"] for row in csv.DictReader(io.StringIO(platform.export()))]
     assert {dyad: Counter(rows)[dyad] for dyad in dyads} == dict.fromkeys(dyads, 1)
+    assert claimed(platform, dyads) == 0
+
+
+def test_a_message_delivered_again_scores_nothing_again(platform: Platform) -> None:
+    """Three more deliveries of the same message leave the score's time as it is; a control shows that it can change."""
+    (visit,) = platform.create_visits(1, "--form", "short")
+    finish_both(platform, visit, random.Random(5))
+    wait_until(lambda: n_complete(platform, [visit["dyad"]]) == 1, seconds=10, what="the dyad's score")
+    wait_until(lambda: claimed(platform, [visit["dyad"]]) == 0, seconds=10, what="the end of its scoring")
+    before = scored_at(platform, visit["dyad"])
+    for _ in range(3):
+        platform.manage("shell", "--no-imports", "-v0", "-c", DELIVER.format(dyad=visit["dyad"]))
+    # The worker takes messages in order: when a dyad finished after them is scored, they are done.
+    (later,) = platform.create_visits(1, "--form", "short")
+    finish_both(platform, later, random.Random(6))
+    wait_until(lambda: n_complete(platform, [later["dyad"]]) == 1, seconds=10, what="the later dyad's score")
+    assert scored_at(platform, visit["dyad"]) == before
+    platform.manage("rescore", "--study", "DEMO")
+    assert scored_at(platform, visit["dyad"]) > before
+
+
+DELIVER = """
+from scoring.tasks import score_visit
+from studies.models import Visit
+score_visit.delay(Visit.objects.get(dyad__code="{dyad}").pk)
+"""
+
+OF_DYADS = (
+    "visit_id IN (SELECT v.id FROM studies_visit v JOIN studies_dyad d ON d.id = v.dyad_id WHERE d.code = ANY(%s))"
+)
+
+
+def claimed(platform: Platform, dyads: list[str]) -> int:
+    """How many of these dyads a worker has claimed and not finished."""
+    question = (
+        f"SELECT count(*) FROM scoring_scoringrequest WHERE lease_owner <> '' AND scored <> requested AND {OF_DYADS}"
+    )
+    return int(ask(platform, question, dyads)[0][0])
+
+
+def waiting_writers(platform: Platform) -> int:
+    """Connections that wait for a lock."""
+    return int(ask(platform, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")[0][0])
+
+
+def scored_at(platform: Platform, dyad: str) -> Any:
+    return ask(platform, f"SELECT scored_at FROM scoring_dyadscore WHERE {OF_DYADS}", [dyad])[0][0]
 
 
 def test_messages_lost_by_the_broker_are_made_good_by_the_sweep(platform: Platform) -> None:
@@ -131,8 +186,9 @@ def test_an_analysis_runs_in_its_worker_and_survives_its_death(platform: Platfor
     platform.kill("analysis")
     platform.manage("shell", "--no-imports", "-v0", "-c", REQUEST)
     platform.start_worker(queues="analysis", name="analysis")
-    wait_until(lambda: newest(platform)[0] in ("running", "done"), seconds=60, what="the analysis' start")
+    wait_until(lambda: newest(platform)[0] == "running", seconds=60, what="the analysis' start")
     platform.kill("analysis")
+    assert newest(platform)[0] == "running"
     # What the lease does after its time, done now: nobody waits 90 seconds in a test.
     with psycopg.connect(platform.environment["DATABASE_URL"]) as connection:
         connection.execute(

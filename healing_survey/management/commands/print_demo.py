@@ -24,7 +24,7 @@ class Command(BaseCommand):
             raise CommandError("There is no demonstration study yet. Run `manage.py seed_demo` first.") from None
         pages = {
             "coordinator": f"/studies/{demo.study}/visits/",
-            "clinician": f"/studies/{demo.study}/",
+            "clinician": f"/studies/{demo.study}/rate/",
             "researcher": f"/studies/{demo.study}/dyads/",
             "admin": f"/studies/{demo.study}/settings/",
         }
