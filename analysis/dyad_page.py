@@ -57,7 +57,9 @@ def score_rows(score: DyadScore, instrument: Instrument, norms: Mapping[str, Nor
 def _row(score: DyadScore, name: str, label: str, norms: Mapping[str, Norm], *, is_group: bool = False) -> ScoreRow:
     patient, clinician = (_side(getattr(score, role), name, role) for role in ROLES)
     gap = None
-    if score.is_eligible and patient.value is not None and clinician.value is not None:
+    # No figure where the sentences that both answered give none, however many each answered alone.
+    is_compared = score.dyad["gaps"]["values"].get(name) is not None
+    if is_compared and patient.value is not None and clinician.value is not None:
         sides = [
             (norms.get(f"{role}_{name}"), side.value) for role, side in zip(ROLES, (patient, clinician), strict=True)
         ]

@@ -194,7 +194,7 @@ def scored_dyads(
     return (
         rows.select_related("visit__dyad__clinician__site", "visit__wave")
         .defer("patient", "clinician", "dyad")
-        .order_by(*order, "pk")
+        .order_by(*order, "-pk" if key.startswith("-") else "pk")
     )
 
 
@@ -212,8 +212,8 @@ class Norm:
 def role_norms(study: Study, *, form: str) -> tuple[dict[str, Norm], int]:
     """Per domain column the norm within the study and role, and the number of dyads behind them; one query.
 
-    Over dyads whose forms may be compared, of one form length. A column without spread, or fewer than
-    `MINIMUM_FOR_NORMS` dyads, gives no norm: a standardised gap would be noise.
+    Over dyads whose forms may be compared, of one form length, each once (no follow-up waves). A column without spread,
+    or fewer than `MINIMUM_FOR_NORMS` dyads, gives no norm: a standardised gap would be noise.
     """
     figures: dict[str, Any] = {"n": Count("pk")}
     for column in DOMAIN_COLUMNS:
@@ -225,7 +225,9 @@ def role_norms(study: Study, *, form: str) -> tuple[dict[str, Norm], int]:
             f"sum_{column}": Sum(off_middle),
             f"squares_{column}": Sum(off_middle * off_middle),
         }
-    row = DyadScore.objects.filter(study=study, form=form, is_eligible=True).aggregate(**figures)
+    row = DyadScore.objects.filter(study=study, form=form, is_eligible=True, visit__wave__is_follow_up=False).aggregate(
+        **figures
+    )
     n = int(row["n"])
     norms = {
         column: _norm(row[f"n_{column}"], row[f"sum_{column}"], row[f"squares_{column}"])

@@ -391,7 +391,8 @@ def store_finished_forms(
             visit_date=timezone.localdate(form.completed_at),
             created_at=now,
         )
-        for form in forms
+        # A visit's date is that of its earlier form: written last, it stays.
+        for form in sorted(forms, key=lambda form: form.completed_at, reverse=True)
         if (form.dyad.pk, form.wave.pk) not in visits
     }
     Visit.objects.bulk_create(new_visits.values(), batch_size=500)

@@ -95,22 +95,6 @@ class DyadScoring:
         return not self.ineligible
 
 
-def sem(*, sd: float, omega: float) -> float:
-    """Standard error of measurement, sd * sqrt(1 - omega), in the units of `sd`.
-
-    Raises `ScoringInputError` unless sd is finite and >= 0 and 0 <= omega <= 1.
-
-    >>> round(sem(sd=20, omega=0.70), 3)
-    10.954
-    """
-    if not (math.isfinite(sd) and sd >= 0 and 0 <= omega <= 1):
-        raise ScoringInputError(
-            "A standard error of measurement needs a finite standard deviation of 0 or more and a reliability "
-            f"between 0 and 1; sd={sd}, omega={omega} came. An inadmissible reliability gives no reference."
-        )
-    return sd * math.sqrt(1 - omega)
-
-
 def score_dyad(
     layouts: Mapping[str, FormLayout],
     *,

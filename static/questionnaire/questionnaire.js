@@ -95,12 +95,14 @@
     save(row);
   });
 
-  // Keys 1 to 5 answer the row that has the focus and go on to the next one.
+  // Keys 1 to 5 answer the row that has the focus (or the first open one, when nothing has it) and go on to the next.
   if (!form.matches(".block")) return;
   const hint = form.querySelector(".keys");
   if (hint && matchMedia("(hover: hover) and (pointer: fine)").matches) hint.hidden = false;
-  form.addEventListener("keydown", (event) => {
-    const row = event.target.closest("fieldset[data-control=scale]");
+  const firstOpen = () => [...form.querySelectorAll("fieldset[data-control=scale]")].find((row) => !row.querySelector("input:checked"));
+  document.addEventListener("keydown", (event) => {
+    const nowhere = event.target === document.body;
+    const row = nowhere ? firstOpen() : event.target.closest("fieldset[data-control=scale]");
     if (!row || !/^[1-9]$/.test(event.key) || event.altKey || event.ctrlKey || event.metaKey) return;
     const input = row.querySelector(`input[type=radio][value="${event.key}"]`);
     if (!input) return;

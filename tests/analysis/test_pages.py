@@ -83,8 +83,9 @@ def oracle_value(score: DyadScore, key: str) -> tuple[object, ...] | None:
 @pytest.mark.parametrize("key", SORTS)
 @pytest.mark.parametrize("descending", [False, True])
 def test_sorting_agrees_with_plain_python(kit: StudyKit, key: str, descending: bool) -> None:
-    """Every column both ways; rows without the figure come last both times, equals stay in order of entry."""
+    """Every column both ways; rows without the figure come last; equals in order of entry, or newest first."""
     scores = make_scored_visits(kit, 60)
+    scores.sort(key=lambda score: score.pk, reverse=descending)
     known = [score for score in scores if oracle_value(score, key) is not None]
     unknown = [score for score in scores if oracle_value(score, key) is None]
     known.sort(key=lambda score: oracle_value(score, key), reverse=descending)  # stable, also in reverse

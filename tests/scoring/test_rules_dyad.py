@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from instruments.catalogue_reader import read_instrument
-from scoring.rules.dyad import NOT_COMPARED, DyadScoring, GapReference, RatedForm, score_dyad, sem
+from scoring.rules.dyad import NOT_COMPARED, DyadScoring, GapReference, RatedForm, score_dyad
 from scoring.rules.form import score_form
 from scoring.rules.layout import form_layouts
 from scoring.rules.reasons import Ineligibility, Note, Reason, ScoringInputError
@@ -186,22 +186,11 @@ def test_gap_at_the_threshold_is_not_reliable() -> None:
     assert dyad(rated(short(4)), rated(short(5)), references=exact).gaps["hope"].reliable is False
 
 
-def test_sem() -> None:
-    """The plan's example: SD 20 and omega .70 give 11 points, and 30 points as the threshold of a gap."""
-    error = sem(sd=20, omega=0.7)
-    assert error == pytest.approx(10.954451150103322, rel=1e-15)
+def test_threshold_of_the_plan_s_example() -> None:
+    """SD 20 and omega .70 give standard errors of 11 points in both roles, and 30 points as the threshold of a gap."""
+    error = 20 * math.sqrt(1 - 0.70)
     reference = GapReference(mean_gap=0, sem_patient=error, sem_clinician=error)
     assert reference.threshold(1.96) == pytest.approx(30.36, abs=0.005)
-    assert sem(sd=20, omega=1) == 0
-
-
-@pytest.mark.parametrize(
-    ("sd", "omega"), [(-1, 0.5), (math.nan, 0.5), (math.inf, 0.5), (1, 1.01), (1, -0.01), (1, math.nan)]
-)
-def test_sem_of_unusable_numbers(sd: float, omega: float) -> None:
-    """An inadmissible standard deviation or reliability gives an error, not a number."""
-    with pytest.raises(ScoringInputError, match=r"standard error of measurement .*sd=.*omega="):
-        sem(sd=sd, omega=omega)
 
 
 def test_profile_worked_by_hand() -> None:

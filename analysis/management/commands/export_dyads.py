@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--study", required=True, metavar="CODE")
-        parser.add_argument("--format", default="csv", choices=["csv"])
+        parser.add_argument("--format", default="csv", help="csv; other formats are not available yet")
         parser.add_argument("--output", required=True, type=Path, metavar="FILE")
         parser.add_argument("--include-incomplete", action="store_true", help="also visits with one finished form")
 
@@ -29,6 +29,8 @@ class Command(BaseCommand):
         if study is None:
             known = ", ".join(Study.objects.values_list("code", flat=True)) or "none yet"
             raise CommandError(f"There is no study {options['study']!r}. Studies: {known}.")
+        if options["format"] != "csv":
+            raise CommandError(f"--format {options['format']} is not available yet; csv is.")
         output: Path = options["output"]
         draft = output.with_name(output.name + ".part")
         digest = hashlib.sha256()
