@@ -285,6 +285,11 @@ def show_review(request: HttpRequest, opened: Opened) -> HttpResponse:
     )
 
 
+def go_to_start(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Somebody reloads the address of a form that was refused: an empty "not allowed" would help nobody."""
+    return _see_other(opened.links.root)
+
+
 def finish(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Finish for good; finishing again changes nothing."""
     services.complete_administration(administration_id=opened.administration.pk, now=opened.now)
@@ -599,7 +604,7 @@ def _refuse_with_page(status: int, message: str, opened: Opened | None) -> HttpR
     if opened is None or status == LinkExpired.status:
         return HttpResponse(loader.get_template(f"questionnaire/link_{status}.html").render(), status=status)
     if opened.is_completed:
-        return _page("thanks", opened, status=status)
+        return _page("thanks", opened, status=status, is_late=True)
     return _page("refused", opened, status=status)
 
 
@@ -609,7 +614,7 @@ def _refuse_with_json(status: int, message: str, opened: Opened | None) -> HttpR
 
 questionnaire = _opened_by_token(refuse=_refuse_with_page, GET=show_welcome, POST=start)
 questionnaire_page = _opened_by_token(refuse=_refuse_with_page, GET=show_page, POST=store_page)
-questionnaire_language = _opened_by_token(refuse=_refuse_with_page, POST=choose_language)
+questionnaire_language = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=choose_language)
 questionnaire_review = _opened_by_token(refuse=_refuse_with_page, GET=show_review)
-questionnaire_finish = _opened_by_token(refuse=_refuse_with_page, POST=finish)
+questionnaire_finish = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=finish)
 questionnaire_answers = _opened_by_token(refuse=_refuse_with_json, POST=save_answer)

@@ -879,11 +879,19 @@ def test_headers_and_titles(visit: CreatedVisit, client: Client) -> None:
 
 
 def test_only_the_methods_that_mean_something(visit: CreatedVisit, client: Client) -> None:
-    """Reading never changes anything, so what writes answers to POST alone."""
+    """Reading never changes anything; who reloads the address of a refused form is led back to the start."""
     root = f"/q/{visit.patient_token}/"
-    for path, allowed in (("", "GET, HEAD, POST"), ("review/", "GET, HEAD"), ("finish/", "POST"), ("answers/", "POST")):
+    for path, allowed in (
+        ("", "GET, HEAD, POST"),
+        ("review/", "GET, HEAD"),
+        ("finish/", "GET, HEAD, POST"),
+        ("answers/", "POST"),
+    ):
         response = client.delete(root + path)
         assert (response.status_code, response["Allow"]) == (405, allowed)
+    for path in ("finish/", "language/"):
+        response = client.get(root + path)
+        assert (response.status_code, response["Location"]) == (303, root)
     assert client.head(root).status_code == 200
     assert administration_of(visit).status == Administration.Status.WAITING
 
