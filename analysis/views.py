@@ -18,7 +18,7 @@ from analysis.forms import LARGEST_SEED, AnalysisForm, DyadFilterForm
 from analysis.models import AnalysisRun
 from analysis.overview import DOMAIN_COLUMNS, Completeness, completeness, known_sort, role_norms, scored_dyads
 from analysis.services import request_analysis
-from analysis.words import progress_words
+from analysis.words import progress_words, statistics_words
 from instruments.definitions import Instrument
 from instruments.models import InstrumentVersion
 from instruments.services import study_instrument_version
@@ -164,6 +164,7 @@ def analysis(request: HttpRequest, code: str, run_id: int) -> HttpResponse:
         "run": run,
         "percent": round(100 * run.progress),
         "progress_words": progress_words(run.progress_note),
+        "error": statistics_words(run.error),
         "form_label": _form_labels(instrument).get(run.form, run.form),
     }
     if run.status == AnalysisRun.Status.DONE and run.result is not None and instrument is not None:

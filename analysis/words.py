@@ -115,6 +115,14 @@ STATISTICS: tuple[Promise, ...] = (
         "The matrix algebra broke down: some items are (nearly) combinations of others. Remedy: collect more forms, or "
         "analyse one domain at a time."
     ),
+    _(
+        "There is no finished %(form)s form at wave %(wave)s yet. Remedy: collect answers first, or choose the other "
+        "form."
+    ),
+    _(
+        "A worker was stopped %(n)s times while it was at this analysis, perhaps for want of memory. Remedy: look into "
+        "the worker's log, then run the analysis again."
+    ),
     _("pairwise-complete correlations; the number of respondents is the smallest number behind any pair of items"),
     _("pairwise correlations were not positive definite and were smoothed (negative eigenvalues raised)"),
     _("Heywood case: next to no unique variance left in %(items)s; extract fewer factors or leave the item out"),

@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import Client, TestCase
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import override
 
 from analysis.models import AnalysisRun
@@ -30,6 +31,7 @@ from analysis.overview import (
 )
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import complete_rows
+from analysis.running import run_analysis
 from analysis.words import FLAGS, INELIGIBILITIES, NOTES, REASONS, STATISTICS, progress_words, statistics_words
 from instruments.definitions import Role
 from scoring.models import DyadScore, GapReference
@@ -507,6 +509,17 @@ def test_a_failed_run_says_why(kit: StudyKit, researcher: Client) -> None:
     assert "There is no finished &lt;b&gt;form&lt;/b&gt; yet." in page
     assert reverse("analysis_new", args=["LIST"]) in page
     assert "refresh" not in page
+
+
+def test_a_failed_run_says_why_in_spanish(kit: StudyKit, researcher: Client) -> None:
+    """What a run really stores when there is no form is told in the reader's language."""
+    run = AnalysisRun.objects.create(study=kit.study, form="short", seed=1)
+    run_analysis(run_id=run.pk, owner="test", clock=timezone.now)
+    address = reverse("analysis", args=["LIST", run.pk])
+    assert "There is no finished short form" in researcher.get(address).content.decode()
+    page = researcher.get(address, headers={"accept-language": "es"}).content.decode()
+    assert "Todavía no hay ningún cuestionario (short) terminado" in page
+    assert "Remedy" not in page
 
 
 class TestResultPage(TestCase):
