@@ -101,7 +101,9 @@ def _attach_clinician(study: Study, user: User) -> None:
 
 
 def _fresh_visit(study: Study, before: Mapping[str, Any], *, base_url: str, now: datetime) -> dict[str, str]:
-    """The visit of the last start if nobody has used it, or a new one."""
+    """The visit of the last start if nobody has used it, or a new one; all blank while the study is closed."""
+    if study.status != Study.Status.OPEN:
+        return {"dyad": "", "patient_url": "", "clinician_url": ""}
     visit = before.get("visit", {})
     links = {role: urlsplit(visit.get(f"{role}_url", "")).path for role in Role}
     tokens = [path.strip("/").rpartition("/")[2] for path in links.values()]

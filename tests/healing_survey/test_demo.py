@@ -86,3 +86,14 @@ def test_the_same_seed_draws_the_same_answers(tmp_path: Path) -> None:
     first = drawn()
     call_command("flush", verbosity=0, interactive=False)
     assert drawn() == first
+
+
+def test_a_closed_demonstration_still_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody may close the study to see what happens; the next start says so instead of breaking."""
+    seed(tmp_path / "demo.json")
+    Study.objects.update(status=Study.Status.CLOSED)
+    Administration.objects.filter(status="waiting").update(status="started")
+    demo = describe_demo(base_url="http://127.0.0.1:8000", path=tmp_path / "demo.json", now=timezone.now())
+    assert demo.visit == {"dyad": "", "patient_url": "", "clinician_url": ""}
+    call_command("print_demo")
+    assert "somebody has closed the study" in capsys.readouterr().out

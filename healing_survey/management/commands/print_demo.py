@@ -28,12 +28,13 @@ class Command(BaseCommand):
             "researcher": f"/studies/{demo.study}/dyads/",
             "admin": f"/studies/{demo.study}/settings/",
         }
+        closed = "no link: somebody has closed the study"
         lines = [
             "",
             f"Healing relationships survey: {demo.base_url}   (synthetic demonstration data)",
             "",
-            f"  patient      {demo.visit['patient_url']}",
-            f"  clinician    {demo.visit['clinician_url']}   (the same visit; finish both and see the dyad scored)",
+            f"  patient      {demo.visit['patient_url'] or closed}",
+            f"  clinician    {demo.visit['clinician_url'] or closed}   (the same visit; finish both and see it scored)",
             "",
             "  sign in at   " + demo.base_url + "/login/",
         ]
