@@ -5,7 +5,6 @@ with the remedy, and the others go on.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from analysis.adapters.factor_analyzer_efa import bartlett_sphericity, explore_f
 from analysis.adapters.pingouin_alpha import cronbach_alpha
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.item_statistics import describe_items, inter_item_correlations, item_rest_correlations
+from analysis.psychometrics.plain_data import as_plain
 from analysis.psychometrics.reliability import omega_total, spearman_brown, standard_error_of_measurement
 from analysis.psychometrics.response_matrix import (
     FloatArray,
@@ -197,7 +197,7 @@ def _check_names(
 def _part(compute: Callable[[], Any]) -> Any:
     """Return the plain result of one part, or its error in its place."""
     try:
-        return _plain(compute())
+        return as_plain(compute())
     except AnalysisInputError as error:
         return {"error": str(error)}
     except np.linalg.LinAlgError:
@@ -205,23 +205,6 @@ def _part(compute: Callable[[], Any]) -> Any:
             "error": "The matrix algebra broke down: some items are (nearly) combinations of others. "
             "Remedy: collect more forms, or analyse one domain at a time."
         }
-
-
-def _plain(value: Any) -> Any:
-    """Turn results into what JSON knows; NaN and infinity become None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _items(
@@ -232,7 +215,7 @@ def _items(
     missing_by_reason: Mapping[str, Mapping[str, int]] | None,
 ) -> list[dict[str, Any]]:
     described = describe_items(given, item_codes=codes, scale_values=scale_values, missing_by_reason=missing_by_reason)
-    return [_plain(item) | {"reverse_keyed": item.item in reverse} for item in described]
+    return [as_plain(item) | {"reverse_keyed": item.item in reverse} for item in described]
 
 
 def _scale(values: FloatArray, codes: tuple[str, ...], *, formative: bool) -> dict[str, Any]:
