@@ -1,24 +1,289 @@
-"""Reliability of a composite: omega, Spearman–Brown for two items, and the standard error of measurement.
+"""Reliability of a sum score: alpha, omega of one factor, Spearman–Brown for two items, standard error of measurement.
 
-Cronbach's alpha comes from pingouin, behind `analysis.adapters.pingouin_alpha`.
+Alpha stands here in NumPy so that the package needs nothing else; `analysis.adapters.pingouin_alpha` is the second
+opinion that the platform's own pages take, and the tests hold the two together.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
+from scipy.special import fdtri
 
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.response_matrix import FloatArray, as_item_codes, read_only
+from analysis.psychometrics.factor_analysis import FactorExtraction, extract_factors
+from analysis.psychometrics.response_matrix import (
+    FloatArray,
+    Missing,
+    as_item_codes,
+    as_responses,
+    complete_rows,
+    pairwise_moments,
+    read_only,
+    refuse_constant_items,
+)
 
-OneFactorExtraction = Literal["ml", "minres"]
+OneFactorExtraction = FactorExtraction
 
-#: The smallest uniqueness (share of an item's variance) that the fit allows; a fit resting on it is a Heywood case.
-_LOWEST_UNIQUENESS = 0.005
+#: Two items whose correlation is this near to ±1 are one item asked twice.
+_DUPLICATE_R = 1 - 1e-10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CronbachAlpha:
+    """Alpha of one scale with its interval, and what each item does to it."""
+
+    item_codes: tuple[str, ...]
+    alpha: float
+    alpha_ci_lower: float  # Feldt
+    alpha_ci_upper: float
+    confidence: float
+    alpha_std: float  # of the sum of standardised items
+    average_r: float
+    median_r: float
+    lambda2: float  # Guttman's, never below alpha
+    lambda6: float  # Guttman's, from squared multiple correlations; NaN where they do not exist
+    alpha_if_deleted: FloatArray  # (n_items,); NaN for a scale of two
+    alpha_std_if_deleted: FloatArray  # (n_items,); NaN for a scale of two
+    item_rest_r: FloatArray  # (n_items,): with the sum of the other items
+    item_means: FloatArray  # (n_items,)
+    item_sds: FloatArray  # (n_items,), divisor n - 1
+    score_sd: float  # of the sum of the items
+    missing: Missing
+    n_used: int  # complete rows, or the smallest number behind a pair
+    n_dropped: int
+    notes: tuple[str, ...]
+
+
+def cronbach_alpha(
+    data: npt.ArrayLike,
+    *,
+    item_codes: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    missing: Missing = "listwise",
+) -> CronbachAlpha:
+    """Estimate Cronbach's alpha with Feldt's interval, and what each item does to it.
+
+    Parameters
+    ----------
+    data : array-like, shape (n_respondents, n_items)
+        Answers with reversed items already turned round; NaN for missing. Not changed.
+    item_codes : sequence of str, optional
+        Names for messages and results.
+    confidence : float
+        Coverage of the interval, between 0 and 1.
+    missing : {'listwise', 'pairwise'}
+        Respondents who answered every item, or covariances of all who answered both items of a pair (what
+        `psych::alpha` does unless told otherwise). Pairwise, the interval counts the smallest number behind any pair.
+
+    Returns
+    -------
+    CronbachAlpha
+        A negative alpha is returned as it is, with a note: usually an item is keyed the wrong way.
+
+    Raises
+    ------
+    AnalysisInputError
+        Fewer than two items, fewer than three respondents to go by, an item without variation, or items that cancel.
+
+    Notes
+    -----
+    α = k/(k−1)·(1 − Σc_ii/Σc_ij) with covariances c, Cronbach (1951); standardised with correlations. Interval:
+    1 − (1 − α)·F with n − 1 and (n − 1)(k − 1) degrees of freedom, Feldt, Woodruff & Salih (1987). λ2 and λ6: Guttman
+    (1945). R: `psych::alpha(x, use = "complete")`; its G6 is λ6 of the standardised items.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scale = np.array([[1.0, 1.0, 2.0], [2.0, 3.0, 2.0], [4.0, 3.0, 5.0], [5.0, 5.0, 4.0]])
+    >>> result = cronbach_alpha(scale)
+    >>> round(result.alpha, 4), result.alpha_if_deleted.round(3)
+    (0.9084, array([0.703, 0.911, 0.941]))
+    """
+    who = "cronbach_alpha"
+    if not 0 < confidence < 1:
+        raise AnalysisInputError(f"{who} requires a confidence between 0 and 1; got {confidence}. Remedy: use 0.95.")
+    if missing == "listwise":
+        complete = complete_rows(data, who=who, minimum_items=2, minimum_respondents=3)
+        values, n_used, n_dropped = complete.values, complete.n_used, complete.n_dropped
+        codes = as_item_codes(item_codes, values.shape[1], who=who)
+        refuse_constant_items(values, codes, who=who)
+        means = values.mean(axis=0)
+        centred = values - means
+        covariance = centred.T @ centred / (n_used - 1)
+        sd = np.sqrt(np.diag(covariance))
+        correlation = covariance / np.outer(sd, sd)
+    elif missing == "pairwise":
+        values = as_responses(data, who=who, minimum_items=2)
+        codes = as_item_codes(item_codes, values.shape[1], who=who)
+        refuse_constant_items(values, codes, who=who)
+        covariance, _, counts = pairwise_moments(values)
+        n_used = int(counts.min())
+        n_dropped = len(values) - n_used
+        if n_used < 3:
+            first, second = np.argwhere(counts == n_used)[0]
+            raise AnalysisInputError(
+                f"{who} requires at least 3 respondents who answered both items of every pair; {codes[first]} and "
+                f"{codes[second]} have {n_used}. Remedy: leave one of them out."
+            )
+        means = np.nanmean(values, axis=0)
+        # Each item's variance is that of all its answers, as R's cov(use = "pairwise").
+        sd = np.sqrt(np.diag(covariance))
+        correlation = covariance / np.outer(sd, sd)
+    else:
+        raise AnalysisInputError(
+            f"{who} requires missing='listwise' or 'pairwise'; got {missing!r}. Remedy: choose one of the two."
+        )
+    total = float(covariance.sum())
+    if not total > 1e-12 * float(np.trace(covariance)):
+        raise AnalysisInputError(
+            f"{who} requires a sum score that varies; the {len(codes)} items cancel one another. "
+            "Remedy: check which items have to be reversed."
+        )
+    n_items = len(codes)
+    alpha = _alpha_of(covariance)
+    lower, upper = feldt_interval(alpha, n_used=n_used, n_items=n_items, confidence=confidence)
+    off_diagonal = correlation[np.triu_indices(n_items, k=1)]
+    rest_r, cancelled = _item_rest(covariance)
+    notes = _alpha_notes(alpha, covariance, correlation, codes)
+    if cancelled:
+        notes.append(
+            "the other items cancel one another, so there is no item-rest correlation of "
+            + ", ".join(codes[item] for item in cancelled)
+        )
+    return CronbachAlpha(
+        item_codes=codes,
+        alpha=alpha,
+        alpha_ci_lower=lower,
+        alpha_ci_upper=upper,
+        confidence=confidence,
+        alpha_std=_alpha_of(correlation),
+        average_r=float(off_diagonal.mean()),
+        median_r=float(np.median(off_diagonal)),
+        lambda2=_lambda2(covariance),
+        lambda6=_lambda6(covariance, correlation),
+        alpha_if_deleted=read_only(_alpha_if_deleted(covariance)),
+        alpha_std_if_deleted=read_only(_alpha_if_deleted(correlation)),
+        item_rest_r=read_only(rest_r),
+        item_means=read_only(means),
+        item_sds=read_only(sd),
+        score_sd=math.sqrt(total),
+        missing=missing,
+        n_used=n_used,
+        n_dropped=n_dropped,
+        notes=tuple(notes),
+    )
+
+
+def alpha_of_covariance(covariance: npt.ArrayLike) -> float:
+    """Return alpha of the sum of items with these covariances (of standardised items, with correlations).
+
+    Raises
+    ------
+    AnalysisInputError
+        Not a covariance matrix of at least two varying items.
+
+    Examples
+    --------
+    >>> round(alpha_of_covariance([[1.0, 0.5], [0.5, 1.0]]), 4)
+    0.6667
+    """
+    matrix, _ = _as_covariance(covariance, None, who="alpha_of_covariance")
+    return _alpha_of(matrix)
+
+
+def feldt_interval(alpha: float, *, n_used: int, n_items: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Feldt's interval of an alpha from normally distributed items with equal true scores.
+
+    Notes
+    -----
+    1 − (1 − α)·F, F the quantiles with n − 1 and (n − 1)(k − 1) degrees of freedom; Feldt, Woodruff & Salih (1987).
+    R: `psych::alpha.ci(alpha, n.obs, n.var)`.
+
+    Raises
+    ------
+    AnalysisInputError
+        Fewer than two respondents or items, or a confidence that is none.
+
+    Examples
+    --------
+    >>> tuple(round(limit, 3) for limit in feldt_interval(0.8, n_used=100, n_items=5))
+    (0.731, 0.856)
+    """
+    if n_used < 2 or n_items < 2 or not 0 < confidence < 1:
+        raise AnalysisInputError(
+            f"feldt_interval requires at least two respondents and items and a confidence between 0 and 1; "
+            f"got {n_used}, {n_items} and {confidence}. Remedy: check the arguments."
+        )
+    tail = (1 - confidence) / 2
+    between, within = n_used - 1, (n_used - 1) * (n_items - 1)
+    return (
+        float(1 - (1 - alpha) * fdtri(between, within, 1 - tail)),
+        float(1 - (1 - alpha) * fdtri(between, within, tail)),
+    )
+
+
+def _alpha_of(covariance: FloatArray) -> float:
+    n_items, total = len(covariance), float(covariance.sum())
+    if not total > 1e-12 * float(np.trace(covariance)):
+        return float("nan")
+    return n_items / (n_items - 1) * (1 - float(np.trace(covariance)) / total)
+
+
+def _alpha_if_deleted(covariance: FloatArray) -> FloatArray:
+    n_items = len(covariance)
+    if n_items < 3:
+        return np.full(n_items, np.nan)
+    own = np.diag(covariance)
+    rest = covariance.sum() - 2 * covariance.sum(axis=1) + own
+    remaining = own.sum() - own
+    defined = rest > 1e-12 * remaining
+    return np.where(defined, (n_items - 1) / (n_items - 2) * (1 - remaining / np.where(defined, rest, 1.0)), np.nan)
+
+
+def _item_rest(covariance: FloatArray) -> tuple[FloatArray, list[int]]:
+    """Return item-rest correlations, and the items whose rest does not vary."""
+    own = np.diag(covariance)
+    with_others = covariance.sum(axis=1) - own
+    rest = covariance.sum() - own - 2 * with_others
+    defined = rest > 1e-12 * own.sum()
+    r = np.where(defined, with_others / np.sqrt(np.where(defined, own * rest, 1.0)), np.nan)
+    return np.clip(r, -1.0, 1.0), [int(item) for item in np.flatnonzero(~defined)]
+
+
+def _lambda2(covariance: FloatArray) -> float:
+    n_items, total = len(covariance), float(covariance.sum())
+    between = covariance - np.diag(np.diag(covariance))
+    return (float(between.sum()) + math.sqrt(n_items / (n_items - 1) * float(np.sum(between**2)))) / total
+
+
+def _lambda6(covariance: FloatArray, correlation: FloatArray) -> float:
+    smallest = float(np.linalg.eigvalsh(correlation)[0])
+    if smallest <= 1e-12:
+        return float("nan")
+    unique = np.diag(covariance) / np.diag(np.linalg.inv(correlation))
+    return 1 - float(unique.sum()) / float(covariance.sum())
+
+
+def _alpha_notes(alpha: float, covariance: FloatArray, correlation: FloatArray, codes: Sequence[str]) -> list[str]:
+    notes = []
+    if len(codes) == 2:
+        notes.append("two items: read the Spearman–Brown coefficient instead; alpha if deleted is undefined")
+    if alpha < 0:
+        notes.append("alpha is negative: the items do not go together; check which have to be reversed")
+    else:
+        # Against the first principal component, as psych's check.keys: an item-rest correlation misses a half reversed.
+        direction = np.linalg.eigh(correlation)[1][:, -1]
+        direction = direction * (1 if direction.sum() >= 0 else -1)
+        against = [code for code, weight in zip(codes, direction, strict=True) if weight < -1e-8]
+        if against:
+            notes.append(f"goes against the others, check whether it has to be reversed: {', '.join(against)}")
+    pairs = np.argwhere(np.abs(np.triu(correlation, k=1)) > _DUPLICATE_R)
+    for first, second in pairs[:3]:
+        notes.append(f"{codes[first]} and {codes[second]} correlate perfectly: is one a copy of the other?")
+    return notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,7 +337,7 @@ def omega_total(
     >>> round(omega_total(model).omega, 3)
     0.745
     """
-    matrix, codes = _as_covariance(covariance, item_codes)
+    matrix, codes = _as_covariance(covariance, item_codes, who="omega_total")
     n_items = len(codes)
     if n_items == 2:
         unknown = np.full(2, np.nan)
@@ -87,9 +352,14 @@ def omega_total(
         )
     sd = np.sqrt(np.diag(matrix))
     correlation = matrix / np.outer(sd, sd)
-    loadings, uniquenesses, converged = _one_factor(correlation, extraction)
+    if extraction not in ("ml", "minres"):
+        raise AnalysisInputError(
+            f"omega_total requires extraction='ml' or 'minres'; got {extraction!r}. Remedy: choose one of the two."
+        )
+    factor = extract_factors(correlation, n_factors=1, extraction=extraction)
+    loadings, uniquenesses, converged = factor.loadings[:, 0], factor.uniquenesses, factor.converged
     notes: list[str] = []
-    heywood = [code for code, share in zip(codes, uniquenesses, strict=True) if share <= _LOWEST_UNIQUENESS * 1.001]
+    heywood = [codes[item] for item in factor.at_bound]
     if heywood:
         notes.append(f"Heywood case: uniqueness at its lower bound for {', '.join(heywood)}")
     if not converged:
@@ -121,78 +391,27 @@ def composite_omega(
     return common / (implied if total_variance is None else total_variance)
 
 
-def _as_covariance(covariance: npt.ArrayLike, item_codes: Sequence[str] | None) -> tuple[FloatArray, tuple[str, ...]]:
+def _as_covariance(
+    covariance: npt.ArrayLike, item_codes: Sequence[str] | None, *, who: str
+) -> tuple[FloatArray, tuple[str, ...]]:
     matrix = np.asarray(covariance, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] < 2:
         raise AnalysisInputError(
-            f"omega_total requires a square covariance matrix of at least two items; got shape {matrix.shape}. "
+            f"{who} requires a square covariance matrix of at least two items; got shape {matrix.shape}. "
             "Remedy: compute it with numpy.cov(rows, rowvar=False)."
         )
-    codes = as_item_codes(item_codes, len(matrix), who="omega_total")
+    codes = as_item_codes(item_codes, len(matrix), who=who)
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, atol=1e-10 * float(np.abs(matrix).max())):
         raise AnalysisInputError(
-            "omega_total requires a symmetric matrix of finite numbers; got NaN, infinite or unequal entries. "
+            f"{who} requires a symmetric matrix of finite numbers; got NaN, infinite or unequal entries. "
             "Remedy: leave out the rows with missing answers before computing covariances."
         )
     constant = [code for code, variance in zip(codes, np.diag(matrix), strict=True) if not variance > 1e-12]
     if constant:
         raise AnalysisInputError(
-            f"omega_total requires items that vary; without variance: {', '.join(constant)}. Remedy: leave them out."
+            f"{who} requires items that vary; without variance: {', '.join(constant)}. Remedy: leave them out."
         )
     return matrix, codes
-
-
-def _one_factor(correlation: FloatArray, extraction: OneFactorExtraction) -> tuple[FloatArray, FloatArray, bool]:
-    """Fit one factor to a correlation matrix; return loadings, uniquenesses and whether the search settled."""
-    if extraction not in ("ml", "minres"):
-        raise AnalysisInputError(
-            f"omega_total requires extraction='ml' or 'minres'; got {extraction!r}. Remedy: choose one of the two."
-        )
-    n_items = len(correlation)
-
-    def loadings_for(uniquenesses: FloatArray) -> FloatArray:
-        if extraction == "ml":
-            scale = 1 / np.sqrt(uniquenesses)
-            values, vectors = np.linalg.eigh(correlation * np.outer(scale, scale))
-            size, direction = values[-1] - 1, vectors[:, -1] / scale
-        else:
-            values, vectors = np.linalg.eigh(correlation - np.diag(uniquenesses))
-            size, direction = values[-1], vectors[:, -1]
-        return np.asarray(math.sqrt(max(float(size), 0.0)) * direction, dtype=np.float64)
-
-    def likelihood(uniquenesses: FloatArray) -> tuple[float, FloatArray]:
-        scale = 1 / np.sqrt(uniquenesses)
-        values = np.linalg.eigvalsh(correlation * np.outer(scale, scale))[:-1]
-        values = np.maximum(values, 1e-12)
-        loss = float(np.sum(values - np.log(values)) - (n_items - 1))
-        loadings = loadings_for(uniquenesses)
-        gradient = (loadings**2 + uniquenesses - 1) / uniquenesses**2
-        return loss, gradient
-
-    def least_squares(uniquenesses: FloatArray) -> tuple[float, FloatArray]:
-        loadings = loadings_for(uniquenesses)
-        residual = correlation - np.diag(uniquenesses) - np.outer(loadings, loadings)
-        return float(np.sum(residual**2)), -2 * np.diag(residual)
-
-    # Squared multiple correlations are the customary start; a ridge keeps a singular matrix invertible.
-    inverse = np.linalg.inv(correlation + 1e-6 * np.eye(n_items))
-    start = np.clip(1 / np.diag(inverse), 0.05, 0.95)
-    outcome = minimize(
-        likelihood if extraction == "ml" else least_squares,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(_LOWEST_UNIQUENESS, 1.0)] * n_items,
-        options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-9},
-    )
-    loadings = loadings_for(outcome.x)
-    if loadings.sum() < 0:
-        loadings = -loadings
-    # L-BFGS-B reports an abnormal line search when no digit is left to gain: judge by the gradient instead.
-    _, gradient = (likelihood if extraction == "ml" else least_squares)(outcome.x)
-    inside = (outcome.x > _LOWEST_UNIQUENESS * 1.001) & (outcome.x < 1 - 1e-9)
-    settled = bool(outcome.success) or bool(np.all(np.abs(gradient[inside]) < 1e-5))
-    return loadings, np.asarray(outcome.x, dtype=np.float64), settled
 
 
 def spearman_brown(r: float, *, n_items: int = 2) -> float:

@@ -133,7 +133,7 @@ def complete_rows(
             f"got {len(kept)} of {len(values)}. Remedy: collect more forms, or leave out the items that most "
             "forms lack."
         )
-    return CompleteRows(values=kept.copy(), n_used=len(kept), n_dropped=len(values) - len(kept))
+    return CompleteRows(values=kept, n_used=len(kept), n_dropped=len(values) - len(kept))
 
 
 def refuse_constant_items(values: FloatArray, codes: Sequence[str], *, who: str) -> None:

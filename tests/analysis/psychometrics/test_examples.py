@@ -5,10 +5,12 @@ from types import ModuleType
 
 import pytest
 
-from analysis.psychometrics import item_statistics, reliability, retention
+from analysis.psychometrics import factor_analysis, item_statistics, reliability, retention, rotation
 
 
-@pytest.mark.parametrize("module", [item_statistics, reliability, retention], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [factor_analysis, item_statistics, reliability, retention, rotation], ids=lambda module: module.__name__
+)
 def test_docstring_examples_run(module: ModuleType) -> None:
     """At least one example a module, none of which fails."""
     result = doctest.testmod(module)
