@@ -250,7 +250,7 @@ def correlate(
     smallest = float(np.linalg.eigvalsh(matrix)[0])
     if smallest < _SINGULAR * n_items:
         if np.isnan(values).any():
-            matrix = _smoothed(matrix)
+            matrix = smooth_to_positive_definite(matrix)
             notes.append(
                 "pairwise correlations were not positive definite and were smoothed (negative eigenvalues raised)"
             )
@@ -289,7 +289,7 @@ def _dependent(matrix: FloatArray, codes: Sequence[str]) -> str:
     return codes[int(np.argmax(np.abs(vectors[:, 0])))]
 
 
-def _smoothed(matrix: FloatArray) -> FloatArray:
+def smooth_to_positive_definite(matrix: FloatArray) -> FloatArray:
     """Raise eigenvalues below a small positive floor and restore the unit diagonal (as psych's `cor.smooth`)."""
     values, vectors = np.linalg.eigh(matrix)
     raised = (vectors * np.maximum(values, 1e-4)) @ vectors.T
