@@ -106,8 +106,8 @@ def polychoric_correlations(
     >>> table = np.array([[40, 10], [20, 30]])
     >>> rows = np.repeat([[1.0, 1.0], [1.0, 2.0], [2.0, 1.0], [2.0, 2.0]], table.ravel(), axis=0)
     >>> polychoric_correlations(rows).matrix.round(4)
-    array([[1.    , 0.6115],
-           [0.6115, 1.    ]])
+    array([[1.    , 0.6071],
+           [0.6071, 1.    ]])
     """
     who = "polychoric_correlations"
     values, n_rows = usable_rows(data, missing, who=who)
