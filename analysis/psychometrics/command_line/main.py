@@ -8,11 +8,11 @@ from types import ModuleType
 
 import numpy as np
 
-from analysis.psychometrics.command_line import agreement, describe
+from analysis.psychometrics.command_line import agreement, describe, dif, irt
 from analysis.psychometrics.command_line.report import as_json, as_text
 from analysis.psychometrics.errors import AnalysisInputError
 
-COMMANDS: tuple[ModuleType, ...] = (describe, agreement)
+COMMANDS: tuple[ModuleType, ...] = (describe, agreement, irt, dif)
 
 
 class _Parser(argparse.ArgumentParser):
