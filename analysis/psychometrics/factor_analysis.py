@@ -25,6 +25,7 @@ from analysis.psychometrics.response_matrix import (
     correlate,
     eigenvalues_of,
     read_only,
+    smooth_to_positive_definite,
 )
 from analysis.psychometrics.rotation import Rotation, oblimin, rotate, sign_and_sort
 
@@ -256,8 +257,8 @@ def factor_correlations(
             "Remedy: pass n_used, the number of rows that the matrix was computed from."
         )
     notes: list[str] = []
-    matrix, smoothed = _positive_definite(matrix)
-    if smoothed:
+    if np.linalg.eigvalsh(matrix)[0] <= _SINGULAR:
+        matrix = smooth_to_positive_definite(matrix)
         notes.append("the correlation matrix was not positive definite and was smoothed (negative eigenvalues raised)")
     extracted = extract_factors(matrix, n_factors=n_factors, extraction=extraction)
     if rotation == "oblimin":
@@ -627,19 +628,6 @@ def _as_correlation(correlation: npt.ArrayLike, *, who: str) -> FloatArray:
         )
     symmetric: FloatArray = (matrix + matrix.T) / 2
     return symmetric
-
-
-def _positive_definite(matrix: FloatArray) -> tuple[FloatArray, bool]:
-    """Return the matrix, smoothed as `psych::cor.smooth` does when an eigenvalue is not positive."""
-    values, vectors = np.linalg.eigh(matrix)
-    if values[0] > _SINGULAR:
-        return matrix, False
-    raised = np.maximum(values, 1e-8)
-    repaired = (vectors * raised) @ vectors.T
-    scale = 1 / np.sqrt(np.diag(repaired))
-    smoothed = repaired * np.outer(scale, scale)
-    np.fill_diagonal(smoothed, 1.0)
-    return (smoothed + smoothed.T) / 2, True
 
 
 def _refuse_singular(matrix: FloatArray, codes: Sequence[str], *, who: str) -> None:

@@ -76,3 +76,65 @@ save_json(factors, "factors.json")
 versions <- lapply(c("psych", "psychTools", "GPArotation", "lavaan", "semTools", "jsonlite"), function(p) as.character(packageVersion(p)))
 names(versions) <- c("psych", "psychTools", "GPArotation", "lavaan", "semTools", "jsonlite")
 save_json(c(list(R = as.character(getRversion())), versions), "versions.json")
+
+# --- omega ------------------------------------------------------------------------------------------------------------
+omega_of <- function(R, m, fm = "minres") {
+  o <- quiet(psych::omega(R, nfactors = m, fm = fm, plot = FALSE))
+  list(n_groups = m, fm = fm, omega_h = o$omega_h, omega_lim = o$omega.lim, omega_total = o$omega.tot, ecv = o$ECV,
+       group_total = o$omega.group$total[-1], group_general = o$omega.group$general[-1], group = o$omega.group$group[-1],
+       sl = plain(o$schmid$sl), key = unname(o$key))
+}
+hs <- lavaan::HolzingerSwineford1939[, paste0("x", 1:9)]
+omegas <- list(bfi = c(lapply(scales, function(s) omega_of(cor(na.omit(bfi_keyed[s])), 1)), list(five = omega_of(cor(na.omit(bfi25)), 5))),
+               hs1939 = list(two = omega_of(cor(hs), 2), three = omega_of(cor(hs), 3), three_ml = omega_of(cor(hs), 3, "ml")),
+               ability = list(one = omega_of(cor(na.omit(ability)), 1), four = omega_of(cor(na.omit(ability)), 4)),
+               ceiling = list(one = omega_of(cor(na.omit(keyed)), 1), three = omega_of(cor(na.omit(keyed)), 3)))
+
+# A confirmatory bifactor model on the simulated survey: estimates, and the reliabilities that semTools computes from them.
+bifactor <- paste("g =~", paste0("q", 1:12, collapse = " + "), "\n a =~ q1 + q2 + q3 + q4 \n b =~ q5 + q6 + q7 + q8 \n c =~ q9 + q10 + q11 + q12")
+fit <- lavaan::cfa(bifactor, na.omit(keyed), orthogonal = TRUE, std.lv = TRUE)
+est <- lavaan::lavInspect(fit, "est")
+rel <- quiet(semTools::compRelSEM(fit, return.total = TRUE)); rel_model <- quiet(semTools::compRelSEM(fit, obs.var = FALSE, return.total = TRUE))
+omegas$bifactor <- list(lambda = plain(est$lambda), theta = unname(diag(est$theta)), cov = plain(lavaan::lavInspect(fit, "sampstat")$cov),
+                        compRelSEM = as.list(rel), compRelSEM_model = as.list(rel_model))
+# One factor per scale on covariances, ML: what semTools calls omega.
+omegas$one_factor_ml <- lapply(scales, function(s) {
+  f <- lavaan::cfa(paste("f =~", paste(s, collapse = " + ")), na.omit(bfi_keyed[s]), std.lv = TRUE)
+  c(obs = unname(quiet(semTools::compRelSEM(f))), model = unname(quiet(semTools::compRelSEM(f, obs.var = FALSE))))
+})
+save_json(omegas, "omega.json")
+
+# --- categorical omega ------------------------------------------------------------------------------------------------
+categorical <- function(x, model = NULL) {
+  x <- na.omit(x)
+  if (is.null(model)) model <- paste("f =~", paste(names(x), collapse = " + "))
+  f <- quiet(lavaan::cfa(model, x, ordered = TRUE, std.lv = TRUE))
+  e <- lavaan::lavInspect(f, "est")
+  list(n = nrow(x), omega = as.list(quiet(semTools::compRelSEM(f, ord.scale = TRUE))), model_implied = as.list(quiet(semTools::compRelSEM(f, ord.scale = TRUE, obs.var = FALSE))),
+       lambda = plain(e$lambda), psi = plain(e$psi), tau = unname(e$tau[, 1]), correlation = plain(lavaan::lavInspect(f, "sampstat")$cov))
+}
+cat_omega <- c(lapply(scales, function(s) categorical(bfi_keyed[s])),
+               list(ability_reason = categorical(ability[1:4]), ceiling_first = categorical(keyed[1:4]), ceiling_all = categorical(keyed),
+                    ceiling_three = categorical(keyed, "a =~ q1 + q2 + q3 + q4 \n b =~ q5 + q6 + q7 + q8 \n c =~ q9 + q10 + q11 + q12")))
+save_json(cat_omega, "categorical_omega.json")
+
+# --- two levels -------------------------------------------------------------------------------------------------------
+two_level <- function(x, items) {
+  x <- na.omit(x[c("clinician", items)])
+  half <- paste(items, collapse = " + ")
+  f <- quiet(lavaan::cfa(paste0("level: 1\n fw =~ ", half, "\nlevel: 2\n fb =~ ", half), x, cluster = "clinician", std.lv = TRUE,
+                         optim.method = "nlminb", em.h1.iter.max = 20000, em.h1.tol = 1e-12))
+  h1 <- lavaan::lavInspect(f, "h1"); e <- lavaan::lavInspect(f, "est")
+  list(items = items, n = nrow(x), converged = lavaan::lavInspect(f, "converged"), within = plain(h1$within$cov), between = plain(h1[[2]]$cov), means = unname(h1$within$mean + h1[[2]]$mean),
+       logl_h1 = unname(lavaan::fitMeasures(f, "unrestricted.logl")),
+       lambda_w = plain(e$within$lambda)[, 1], theta_w = unname(diag(e$within$theta)), lambda_b = plain(e[[2]]$lambda)[, 1], theta_b = unname(diag(e[[2]]$theta)),
+       compRelSEM = quiet(semTools::compRelSEM(f, shared = "fb")), icc = unname(lavaan::lavInspect(f, "icc")))
+}
+# Strong differences between clinicians, unequal cluster sizes, continuous answers; and the survey above.
+set.seed(77)
+sizes <- rep(c(4, 7, 12, 20), 20); cl <- rep(seq_along(sizes), sizes); N <- length(cl)
+fb <- rnorm(80); fw <- rnorm(N)
+levels_data <- round(data.frame(clinician = cl, sapply(1:5, function(i) 3 + c(.8, .6, .7, .5, .9)[i] * fb[cl] + 0.4 * rnorm(80)[cl] + c(1, .8, .6, .9, .7)[i] * fw + rnorm(N))), 3)
+names(levels_data) <- c("clinician", paste0("y", 1:5))
+write.csv(levels_data, "levels.csv", row.names = FALSE)
+save_json(list(three = two_level(levels_data, c("y1", "y2", "y3")), five = two_level(levels_data, paste0("y", 1:5))), "levels.json")
