@@ -155,6 +155,55 @@ def ordinal_moments(
     )
 
 
+def correlation_standard_errors(
+    data: npt.ArrayLike,
+    *,
+    item_codes: Sequence[str] | None = None,
+    ordered: Sequence[bool] | None = None,
+    missing: Missing = "listwise",
+) -> FloatArray:
+    """Return the standard errors of the polychoric, polyserial and Pearson correlations, zero on the diagonal.
+
+    Parameters and errors as of `ordinal_moments`. For a measured variable the standard error of the covariance is
+    turned into that of the correlation by the delta method, its estimated variance being taken into account.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> table = np.array([[40, 10], [20, 30]])
+    >>> rows = np.repeat([[1.0, 1.0], [1.0, 2.0], [2.0, 1.0], [2.0, 2.0]], table.ravel(), axis=0)
+    >>> float(correlation_standard_errors(rows)[0, 1].round(3))
+    0.115
+    """
+    n_items = np.shape(data)[-1] if np.ndim(data) else 0
+    all_ordinal = ordered is None or all(ordered)
+    result = ordinal_moments(
+        data,
+        item_codes=item_codes,
+        ordered=ordered,
+        missing=missing,
+        asymptotic="diagonal" if all_ordinal else "full",
+    )
+    first, second = np.triu_indices(n_items, k=1)
+    errors = np.zeros((n_items, n_items))
+    if result.nacov is None:
+        variances = np.zeros(len(first)) if result.nacov_diagonal is None else result.nacov_diagonal[-len(first) :]
+    else:
+        gradient = np.zeros((len(first), len(result.moments)))
+        pairs = np.arange(len(first))
+        sd = np.sqrt(result.variances)
+        gradient[pairs, len(result.moments) - len(first) + pairs] = 1 / (sd[first] * sd[second])
+        column = len(result.threshold_items)
+        for item in np.flatnonzero(~np.array(result.ordered)):
+            involved = (first == item) | (second == item)
+            rho = result.correlation[first[involved], second[involved]]
+            gradient[pairs[involved], column] = -rho / (2 * result.variances[item])
+            column += 1
+        variances = np.einsum("pm,mk,pk->p", gradient, result.nacov, gradient, optimize=True)
+    errors[first, second] = errors[second, first] = np.sqrt(variances / result.n_used)
+    return read_only(errors)
+
+
 def _as_ordered(ordered: Sequence[bool] | None, n_items: int, *, who: str) -> npt.NDArray[np.bool_]:
     if ordered is None:
         return np.ones(n_items, dtype=np.bool_)

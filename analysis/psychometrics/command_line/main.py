@@ -8,11 +8,26 @@ from types import ModuleType
 
 import numpy as np
 
-from analysis.psychometrics.command_line import agreement, describe, dif, irt
+from analysis.psychometrics.command_line import (
+    agreement,
+    correlations,
+    describe,
+    dif,
+    irt,
+    retention,
+)
 from analysis.psychometrics.command_line.report import as_json, as_text
 from analysis.psychometrics.errors import AnalysisInputError
 
-COMMANDS: tuple[ModuleType, ...] = (describe, agreement, irt, dif)
+#: In the order of the list that --help prints.
+COMMANDS: tuple[ModuleType, ...] = (
+    describe,
+    correlations,
+    retention,
+    agreement,
+    irt,
+    dif,
+)
 
 
 class _Parser(argparse.ArgumentParser):
