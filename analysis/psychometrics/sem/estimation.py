@@ -1,0 +1,753 @@
+"""Fitting a model: from syntax and data to estimates, standard errors, tests and indices."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri
+
+from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.response_matrix import FloatArray, read_only
+from analysis.psychometrics.sem import fit_measures as measures
+from analysis.psychometrics.sem.continuous import MaximumLikelihood
+from analysis.psychometrics.sem.inference import Inference, complete_data_inference
+from analysis.psychometrics.sem.model import GroupLayout, GroupState, fixed_value, group_layouts, group_state
+from analysis.psychometrics.sem.optimisation import Minimum, Objective, minimise
+from analysis.psychometrics.sem.parameter_table import (
+    Auto,
+    Parameterization,
+    ParameterTable,
+    build_parameter_table,
+    constraint_basis,
+    describe,
+    label_gradient,
+    parameter_values,
+    variable_names,
+)
+from analysis.psychometrics.sem.sample_statistics import (
+    GroupSample,
+    IndexArray,
+    Missing,
+    Moments,
+    SampleStatistics,
+    complete_group,
+    from_moments,
+    split_rows,
+)
+from analysis.psychometrics.sem.solution import defined_values, explained_variances, standardised
+from analysis.psychometrics.sem.start_values import start_values
+from analysis.psychometrics.sem.syntax import ModelSyntax, parse_syntax
+
+Estimator = Literal["ML", "MLR", "WLSMV"]
+
+_ESTIMATORS = ("ML", "MLR", "WLSMV")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterEstimate:
+    """One row of the solution; `se` is 0 for a fixed parameter, NaN where it could not be computed."""
+
+    lhs: str
+    op: str
+    rhs: str
+    group: int  # 1-based; 0 for definitions
+    label: str
+    free: bool
+    est: float
+    se: float
+    z: float
+    pvalue: float
+    ci_lower: float
+    ci_upper: float
+    std_lv: float
+    std_all: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelFit:
+    """A fitted model: indices, estimates, and what further questions to it need (`solution`, `difference_tests`)."""
+
+    fit: Mapping[str, float]  # lavaan's names with underscores
+    parameters: tuple[ParameterEstimate, ...]
+    r2: tuple[Mapping[str, float], ...]  # one mapping a group
+    estimator: Estimator
+    missing: Missing
+    n_used: int
+    n_dropped: int
+    group_labels: tuple[str, ...]
+    group_sizes: tuple[int, ...]
+    converged: bool
+    admissible: bool
+    identified: bool
+    n_iterations: int
+    notes: tuple[str, ...]
+    table: ParameterTable = field(repr=False)
+    theta: FloatArray = field(repr=False)  # free parameters in the order of the table
+    covariance: FloatArray | None = field(repr=False)  # of the free parameters
+    basis: FloatArray = field(repr=False)  # directions that the constraints leave
+    layouts: tuple[GroupLayout, ...] = field(repr=False)
+    states: tuple[GroupState, ...] = field(repr=False)
+    sample: SampleStatistics = field(repr=False)  # in the order of the model's variables
+    inference: Inference = field(repr=False)
+    objective: Objective = field(repr=False)
+    options: "FitOptions" = field(repr=False)
+
+    def parameter(self, lhs: str, op: str, rhs: str, group: int = 1) -> ParameterEstimate:
+        """Return one parameter's row.
+
+        Raises
+        ------
+        KeyError
+            It is not in the model.
+        """
+        for row in self.parameters:
+            ends = (row.lhs, row.rhs)
+            same = ends == (lhs, rhs) or (op == "~~" and ends == (rhs, lhs))
+            if row.op == op and same and row.group in (group, 0):
+                return row
+        raise KeyError(f"{lhs} {op} {rhs} (group {group})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """How the model was to be fitted; `fit_model`'s arguments, kept for refitting."""
+
+    syntax: ModelSyntax
+    estimator: Estimator
+    missing: Missing
+    ordered: tuple[str, ...]
+    group_equal: tuple[str, ...]
+    group_partial: tuple[str, ...]
+    std_lv: bool
+    orthogonal: bool
+    auto: Auto
+    meanstructure: bool | None
+    fixed_x: bool
+    parameterization: Parameterization
+
+
+def fit_model(
+    syntax: str,
+    data: npt.ArrayLike | None = None,
+    *,
+    item_codes: Sequence[str] | None = None,
+    moments: Moments | Sequence[Moments] | None = None,
+    sample: SampleStatistics | None = None,
+    estimator: Estimator = "ML",
+    ordered: Sequence[str] | bool = (),
+    missing: Missing | None = None,
+    groups: Sequence[object] | None = None,
+    group_equal: Sequence[str] = (),
+    group_partial: Sequence[str] = (),
+    cluster: Sequence[object] | None = None,
+    std_lv: bool = False,
+    orthogonal: bool = False,
+    auto: Auto = "cfa",
+    meanstructure: bool | None = None,
+    fixed_x: bool = True,
+    parameterization: Parameterization = "delta",
+) -> ModelFit:
+    """Fit a factor or structural equation model written in lavaan's syntax.
+
+    Parameters
+    ----------
+    syntax : str
+        The model (`?model.syntax` in lavaan; see `analysis.psychometrics.sem.syntax`).
+    data : array-like, shape (n_respondents, n_columns), optional
+        Answers, NaN for missing. Columns that the model does not name are ignored.
+    item_codes : sequence of str
+        Names of the columns.
+    moments : Moments or sequence of Moments, optional
+        Covariances instead of data (one entry a group).
+    sample : SampleStatistics, optional
+        From `prepare_sample`, instead of data: several models fitted to the same columns share what is costly.
+    estimator : {'ML', 'MLR', 'WLSMV'}
+        Maximum likelihood; the same with robust standard errors and the Yuan–Bentler test; diagonally weighted least
+        squares on polychoric correlations with a mean- and variance-adjusted test.
+    ordered : sequence of str, or True
+        Ordinal items (True: all items of the model). WLSMV without it takes all items as ordinal.
+    missing : {'listwise', 'fiml', 'pairwise'}, optional
+        Default listwise; 'fiml' uses every answer (ML, MLR), 'pairwise' every pair (WLSMV).
+    groups : sequence, length n_respondents, optional
+        Group of each respondent; groups are numbered as they appear.
+    group_equal, group_partial : sequence of str
+        What is equal over groups (lavaan's `group.equal`: loadings, intercepts, thresholds, residuals …) and exceptions
+        such as `"visual=~x2"`.
+    cluster : sequence, length n_respondents, optional
+        Cluster (clinician) of each respondent: standard errors and tests allow for dependence within clusters (MLR).
+    std_lv : bool
+        Fix factor variances at 1 instead of first loadings.
+    orthogonal : bool
+        Factors uncorrelated.
+    auto : {'cfa', 'sem', 'growth', 'none'}
+        Which defaults complete the model.
+    meanstructure : bool, optional
+        Intercepts in the model; default as in lavaan (with groups, with `~ 1`, with missing='fiml', with clusters).
+    fixed_x : bool
+        Exogenous observed variables stay at their sample moments.
+    parameterization : {'delta', 'theta'}
+        For ordinal items.
+
+    Returns
+    -------
+    ModelFit
+        A solution that did not converge or is not admissible is returned with `converged`/`admissible` False and notes
+        that name the parameters.
+
+    Raises
+    ------
+    AnalysisInputError
+        Unreadable model, unknown column, constant or identical items, too few respondents or moments.
+
+    Notes
+    -----
+    Conventions are lavaan 0.6-14's: covariances divided by N, χ² = N times the minimum of the fitting function,
+    standard errors from expected information (ML), observed information (FIML, MLR). R: `lavaan::cfa(model, data, …)`,
+    `fitMeasures()`, `parameterEstimates(standardized = TRUE)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> covariance = np.array([[1.0, 0.56, 0.48], [0.56, 1.0, 0.42], [0.48, 0.42, 1.0]])
+    >>> solution = fit_model(
+    ...     "f =~ a + b + c", moments=Moments(covariance=covariance, n=500), item_codes=["a", "b", "c"], std_lv=True
+    ... )
+    >>> [round(row.std_all, 3) for row in solution.parameters if row.op == "=~"]
+    [0.8, 0.7, 0.6]
+    """
+    options = _options(
+        parse_syntax(syntax),
+        estimator=estimator,
+        missing=missing,
+        ordered=ordered,
+        group_equal=group_equal,
+        group_partial=group_partial,
+        std_lv=std_lv,
+        orthogonal=orthogonal,
+        auto=auto,
+        meanstructure=meanstructure,
+        fixed_x=fixed_x,
+        parameterization=parameterization,
+        clustered=cluster is not None,
+    )
+    columns = _model_columns(options)
+    if sample is not None:
+        statistics = _of_columns(sample, columns)
+    elif moments is not None:
+        entries = [moments] if isinstance(moments, Moments) else list(moments)
+        if item_codes is None:
+            raise AnalysisInputError("moments require item codes; got none. Remedy: name the rows of the matrix.")
+        labels = [str(position + 1) for position in range(len(entries))]
+        statistics = _of_columns(from_moments(entries, item_codes, labels), columns)
+    elif data is not None:
+        statistics = prepare_sample(
+            data,
+            item_codes=item_codes,
+            columns=columns,
+            missing=options.missing,
+            groups=groups,
+            cluster=cluster,
+        )
+    else:
+        raise AnalysisInputError("fit_model requires data, moments or a prepared sample; got none of them.")
+    return fit_prepared(options, statistics)
+
+
+def prepare_sample(
+    data: npt.ArrayLike,
+    *,
+    item_codes: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    missing: Missing = "listwise",
+    groups: Sequence[object] | None = None,
+    cluster: Sequence[object] | None = None,
+) -> SampleStatistics:
+    """Summarise data once for several models; rows are deleted listwise over all the columns given.
+
+    Parameters
+    ----------
+    data, item_codes, missing, groups, cluster
+        As in `fit_model`.
+    columns : sequence of str, optional
+        The columns that the models use; default all.
+
+    Returns
+    -------
+    SampleStatistics
+    """
+    chosen = list(columns) if columns is not None else list(item_codes or [])
+    parts, n_dropped = split_rows(data, item_codes, chosen, groups, cluster)
+    samples: list[GroupSample] = []
+    for label, values, clusters in parts:
+        group, dropped = complete_group(label, values, clusters, chosen, several=len(parts) > 1)
+        samples.append(group)
+        n_dropped += dropped
+    return SampleStatistics(
+        item_codes=tuple(chosen), groups=tuple(samples), missing=missing, with_means=True, n_dropped=n_dropped
+    )
+
+
+def _options(
+    syntax: ModelSyntax,
+    *,
+    estimator: Estimator,
+    missing: Missing | None,
+    ordered: Sequence[str] | bool,
+    group_equal: Sequence[str],
+    group_partial: Sequence[str],
+    std_lv: bool,
+    orthogonal: bool,
+    auto: Auto,
+    meanstructure: bool | None,
+    fixed_x: bool,
+    parameterization: Parameterization,
+    clustered: bool,
+) -> FitOptions:
+    if estimator not in _ESTIMATORS:
+        raise AnalysisInputError(
+            f"estimator requires one of {', '.join(_ESTIMATORS)}; got {estimator!r}. Remedy: choose one of them."
+        )
+    if clustered and estimator == "ML":
+        estimator = "MLR"
+    chosen: Missing = missing or "listwise"
+    if clustered and meanstructure is None:
+        meanstructure = True
+    return FitOptions(
+        syntax=syntax,
+        estimator=estimator,
+        missing=chosen,
+        ordered=_ordered_items(syntax, ordered),
+        group_equal=tuple(group_equal),
+        group_partial=tuple(group_partial),
+        std_lv=std_lv,
+        orthogonal=orthogonal,
+        auto=auto,
+        meanstructure=meanstructure,
+        fixed_x=fixed_x,
+        parameterization=parameterization,
+    )
+
+
+def _ordered_items(syntax: ModelSyntax, ordered: Sequence[str] | bool) -> tuple[str, ...]:
+    if isinstance(ordered, bool):
+        latent = {term.lhs for term in syntax.terms if term.op in ("=~", "<~")}
+        items = dict.fromkeys(term.rhs for term in syntax.terms if term.op == "=~" and term.rhs not in latent)
+        return tuple(items) if ordered else ()
+    return tuple(ordered)
+
+
+def _model_columns(options: FitOptions) -> tuple[str, ...]:
+    """Return the observed variables that the model names, in lavaan's order."""
+    return variable_names(options.syntax.terms, {}, fixed_x=options.fixed_x).observed
+
+
+def _of_columns(sample: SampleStatistics, columns: Sequence[str]) -> SampleStatistics:
+    unknown = [name for name in columns if name not in sample.item_codes]
+    if unknown:
+        raise AnalysisInputError(
+            f"the model names variables that the data must have as columns; not found: {', '.join(unknown)}. "
+            "Remedy: correct the names in the model."
+        )
+    places = np.array([sample.item_codes.index(name) for name in columns], dtype=np.intp)
+    return SampleStatistics(
+        item_codes=tuple(columns),
+        groups=tuple(group.of_columns(places) for group in sample.groups),
+        missing=sample.missing,
+        with_means=sample.with_means,
+        n_dropped=sample.n_dropped,
+        notes=sample.notes,
+    )
+
+
+def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
+    """Fit a model to a prepared sample whose columns are the model's variables in its order."""
+    n_groups = len(sample.groups)
+    means = options.meanstructure
+    if means is None:
+        means = sample.with_means and (n_groups > 1 or sample.missing == "fiml")
+    table = build_parameter_table(
+        options.syntax,
+        n_groups=n_groups,
+        group_labels=[group.label for group in sample.groups],
+        auto=options.auto,
+        meanstructure=means or bool({"intercepts", "means"} & set(options.group_equal)),
+        std_lv=options.std_lv,
+        orthogonal=options.orthogonal,
+        fixed_x=options.fixed_x,
+        group_equal=options.group_equal if n_groups > 1 else (),
+        group_partial=options.group_partial,
+        parameterization=options.parameterization,
+    )
+    if table.meanstructure and not sample.with_means:
+        raise AnalysisInputError(
+            "a model with intercepts requires means; the moments given have none. Remedy: give "
+            "means, or take `~ 1` out."
+        )
+    exogenous = [
+        np.array([names.observed.index(name) for name in names.exogenous], dtype=np.intp) for names in table.names
+    ]
+    basis, origin, nonlinear = constraint_basis(table)
+    layouts = group_layouts(table, [(group.covariance, group.mean) for group in sample.groups])
+    objective = MaximumLikelihood(layouts, sample.groups, table.n_free, meanstructure=table.meanstructure)
+    _check_degrees_of_freedom(table, exogenous, basis, len(nonlinear))
+    start = start_values(table, [group.covariance for group in sample.groups], [group.mean for group in sample.groups])
+    fixed = _fixed_values(table, sample.groups)
+    restriction = _restriction(table, fixed) if nonlinear else None
+    start, notes = _admissible_start(objective, start, basis, origin, table)
+    minimum = minimise(objective, start, basis, origin, n_total=sample.n_used, nonlinear=restriction)
+    if restriction is not None:
+        basis = _tangent(basis, restriction(minimum.theta)[1])
+    identified, directions = _identification(objective, minimum.theta, basis, table)
+    inference = complete_data_inference(objective, minimum.theta, basis, exogenous, robust=options.estimator == "MLR")
+    return _assembled(
+        options,
+        sample,
+        table,
+        layouts,
+        objective,
+        minimum,
+        basis,
+        inference,
+        fixed=fixed,
+        identified=identified,
+        notes=(*sample.notes, *notes, *directions),
+    )
+
+
+def _check_degrees_of_freedom(
+    table: ParameterTable, exogenous: Sequence[IndexArray], basis: FloatArray, n_nonlinear: int
+) -> None:
+    n_moments = 0
+    for names, exo in zip(table.names, exogenous, strict=True):
+        size, n_x = len(names.observed), exo.size
+        n_moments += size * (size + 1) // 2 - n_x * (n_x + 1) // 2
+        n_moments += size - n_x if table.meanstructure else 0
+    n_parameters = basis.shape[1] - n_nonlinear
+    refuse_negative_df(n_moments, n_parameters)
+
+
+def refuse_negative_df(n_moments: int, n_parameters: int) -> None:
+    """Refuse a model with more free parameters than moments."""
+    if n_parameters > n_moments:
+        raise AnalysisInputError(
+            f"the model is under-identified: it has {n_parameters} free parameters and the data give "
+            f"{n_moments} moments "
+            f"({n_moments - n_parameters} degrees of freedom). Remedy: fix or equate parameters (for instance "
+            "`f =~ a*x1 + a*x2` with two indicators), or add indicators."
+        )
+
+
+def _fixed_values(table: ParameterTable, samples: Sequence[GroupSample]) -> FloatArray:
+    values = np.zeros(len(table.rows))
+    for position, row in enumerate(table.rows):
+        sample = samples[row.group - 1]
+        place = {name: index for index, name in enumerate(table.names[row.group - 1].observed)}
+        values[position] = fixed_value(row, place, (sample.covariance, sample.mean))
+    return values
+
+
+def _restriction(table: ParameterTable, fixed: FloatArray) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
+    """Return the nonlinear constraints as a function of θ: their values and derivatives."""
+    nonlinear = constraint_basis(table)[2]
+
+    def evaluate(theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        values = parameter_values(table, theta, fixed)
+        named = {key: complex(value) for key, value in values.items()}
+        distances = np.array([item.difference.evaluate(named).real for item in nonlinear])
+        slopes = np.stack([label_gradient(table, item.difference, values) for item in nonlinear])
+        return distances, slopes
+
+    return evaluate
+
+
+def _tangent(basis: FloatArray, slopes: FloatArray) -> FloatArray:
+    """Return the directions in which nonlinear constraints do not change."""
+    reduced = slopes @ basis
+    _, singular, right = np.linalg.svd(reduced)
+    rank = int((singular > 1e-10).sum())
+    result: FloatArray = basis @ right[rank:].T
+    return result
+
+
+def _admissible_start(
+    objective: Objective, start: FloatArray, basis: FloatArray, origin: FloatArray, table: ParameterTable
+) -> tuple[FloatArray, tuple[str, ...]]:
+    """Move the starting values until the discrepancy is finite there: loadings and paths are drawn towards zero."""
+    if not basis.size:
+        return origin, ()
+    shrinking = np.array([row.op in ("=~", "~") for row in table.rows if row.free])
+    theta = start.copy()
+    for _ in range(12):
+        projected = origin + basis @ np.linalg.lstsq(basis, theta - origin, rcond=None)[0]
+        if math.isfinite(objective.value(projected)):
+            return projected, ()
+        theta = np.where(shrinking, 0.6 * theta, theta)
+    return theta, ("no admissible starting values were found",)
+
+
+def _identification(
+    objective: Objective, theta: FloatArray, basis: FloatArray, table: ParameterTable
+) -> tuple[bool, tuple[str, ...]]:
+    """Look for directions along which the model does not change: singular expected information names the parameters."""
+    if not basis.size:
+        return True, ()
+    information = objective.scoring_matrix(theta)
+    reduced = basis.T @ information @ basis
+    if not np.isfinite(reduced).all():
+        return False, ("the information matrix could not be computed at the solution",)
+    diagonal = np.diag(reduced)
+    scale = np.where(diagonal > 0, 1.0 / np.sqrt(np.maximum(diagonal, 1e-300)), 1.0)
+    eigenvalues, vectors = np.linalg.eigh(reduced * np.outer(scale, scale))
+    if eigenvalues[0] > 1e-9:
+        return True, ()
+    free = np.flatnonzero(eigenvalues <= 1e-9)
+    direction = np.abs(basis @ (scale[:, None] * vectors[:, free])).max(axis=1)
+    rows = [row for row in table.rows if row.free]
+    involved = [
+        describe(row, table.n_groups)
+        for row, weight in zip(rows, direction, strict=True)
+        if weight > 0.05 * direction.max()
+    ]
+    shown = ", ".join(involved[:12]) + (" …" if len(involved) > 12 else "")
+    return False, (
+        f"the model is not identified: {len(free)} combination(s) of {shown} can change without changing the fit; "
+        "their estimates are arbitrary and no standard errors are given. Remedy: fix or equate one of them",
+    )
+
+
+def _assembled(
+    options: FitOptions,
+    sample: SampleStatistics,
+    table: ParameterTable,
+    layouts: tuple[GroupLayout, ...],
+    objective: Objective,
+    minimum: Minimum,
+    basis: FloatArray,
+    inference: Inference,
+    *,
+    fixed: FloatArray,
+    identified: bool,
+    notes: Sequence[str],
+) -> ModelFit:
+    """Put estimates, indices and judgements together."""
+    states = tuple(_required_state(layout, minimum.theta) for layout in layouts)
+    estimates = fixed.copy()
+    for position, row in enumerate(table.rows):
+        if row.free:
+            estimates[position] = minimum.theta[row.free - 1]
+    _residual_variances_of_ordinal(table, states, estimates)
+    variances = [_variances(state, layout) for state, layout in zip(states, layouts, strict=True)]
+    by_latent, by_all = standardised(table, estimates, variances)
+    covariance = inference.covariance if identified else None
+    remarks = list(notes)
+    if not minimum.converged:
+        remarks.append(
+            "the estimation did not converge: estimates, tests and standard errors are not to be used. "
+            "Remedy: simplify the model, check its identification or give start() values"
+        )
+    elif covariance is None and identified:
+        remarks.append("standard errors could not be computed: the information matrix is singular at the solution")
+    problems = inadmissible(table, estimates, states, layouts)
+    remarks += problems
+    remarks += inference.notes
+    explained = explained_variances(table, by_all)
+    rows = _parameter_rows(table, estimates, by_latent, by_all, covariance)
+    theta = read_only(minimum.theta.copy())
+    return ModelFit(
+        fit=_fit_indices(options, sample, table, minimum, basis, inference),
+        parameters=tuple(rows),
+        r2=tuple(
+            {name: value for (group, name), value in explained.items() if group == number + 1}
+            for number in range(table.n_groups)
+        ),
+        estimator=options.estimator,
+        missing=sample.missing,
+        n_used=sample.n_used,
+        n_dropped=sample.n_dropped,
+        group_labels=tuple(group.label for group in sample.groups),
+        group_sizes=tuple(group.n for group in sample.groups),
+        converged=minimum.converged,
+        admissible=minimum.converged and identified and not problems,
+        identified=identified,
+        n_iterations=minimum.n_iterations,
+        notes=tuple(remarks),
+        table=table,
+        theta=theta,
+        covariance=covariance,
+        basis=basis,
+        layouts=layouts,
+        states=states,
+        sample=sample,
+        inference=inference,
+        objective=objective,
+        options=options,
+    )
+
+
+def _required_state(layout: GroupLayout, theta: FloatArray) -> GroupState:
+    state = group_state(layout, theta)
+    if state is None:
+        raise AnalysisInputError(
+            "the model's paths form a loop without solution (I − B is singular). Remedy: remove one of the paths."
+        )
+    return state
+
+
+def _variances(state: GroupState, layout: GroupLayout) -> FloatArray:
+    del layout
+    return np.diag(state.latent_moments).copy()
+
+
+def _residual_variances_of_ordinal(table: ParameterTable, states: Sequence[GroupState], estimates: FloatArray) -> None:
+    """Hook for ordinal items, whose residual variances follow from the other parameters."""
+    del table, states, estimates
+
+
+def inadmissible(
+    table: ParameterTable, estimates: FloatArray, states: Sequence[GroupState], layouts: Sequence[GroupLayout]
+) -> list[str]:
+    """Name what no population can have: negative variances, correlations beyond one."""
+    problems: list[str] = []
+    negative_groups: set[int] = set()
+    for position, row in enumerate(table.rows):
+        if row.op == "~~" and row.lhs == row.rhs and estimates[position] < 0:
+            negative_groups.add(row.group)
+            problems.append(
+                f"inadmissible: negative variance, {describe(row, table.n_groups)} = "
+                f"{estimates[position]:.3g} (Heywood case)"
+            )
+    for number, (state, layout) in enumerate(zip(states, layouts, strict=True)):
+        n_observed = len(layout.observed)
+        where = f" in group {number + 1}" if table.n_groups > 1 else ""
+        if number + 1 in negative_groups:
+            continue
+        latent = state.latent_moments[n_observed:, n_observed:]
+        continuous = np.setdiff1d(np.arange(n_observed), layout.ordinal)
+        residual = state.covariances[np.ix_(continuous, continuous)]
+        for matrix, names, what in (
+            (latent, layout.variables[n_observed:], "latent variables"),
+            (residual, tuple(layout.variables[index] for index in continuous), "residuals"),
+        ):
+            if matrix.size and np.linalg.eigvalsh(matrix)[0] < -1e-10 * max(1.0, float(np.trace(matrix))):
+                problems.append(_not_positive_definite(matrix, names, what, where))
+    return problems
+
+
+def _not_positive_definite(matrix: FloatArray, names: Sequence[str], what: str, where: str) -> str:
+    sd = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    correlations = matrix / np.outer(sd, sd)
+    rows, columns = np.tril_indices(len(matrix), -1)
+    beyond = [
+        f"{names[column]} with {names[row]} = {correlations[row, column]:.3f}"
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+        if abs(correlations[row, column]) > 1
+    ]
+    detail = f": correlation beyond one, {', '.join(beyond)}" if beyond else f" ({', '.join(names)})"
+    return f"inadmissible: the covariance matrix of {what} is not positive definite{where}{detail}"
+
+
+def _parameter_rows(
+    table: ParameterTable,
+    estimates: FloatArray,
+    by_latent: FloatArray,
+    by_all: FloatArray,
+    covariance: FloatArray | None,
+) -> list[ParameterEstimate]:
+    rows = []
+    for position, row in enumerate(table.rows):
+        se = 0.0
+        if row.free:
+            variance = math.nan if covariance is None else float(covariance[row.free - 1, row.free - 1])
+            se = math.sqrt(variance) if variance >= 0 else math.nan
+        rows.append(
+            _parameter_row(
+                (row.lhs, row.op, row.rhs, row.group, row.label, bool(row.free)),
+                float(estimates[position]),
+                se,
+                float(by_latent[position]),
+                float(by_all[position]),
+            )
+        )
+    if table.definitions:
+        theta_of = {label: float(estimates[position]) for label, position in table.labels.items()}
+        latent_of = {label: float(by_latent[position]) for label, position in table.labels.items()}
+        all_of = {label: float(by_all[position]) for label, position in table.labels.items()}
+        plain = defined_values(table, theta_of, covariance)
+        latent = defined_values(table, latent_of, None)
+        everything = defined_values(table, all_of, None)
+        for definition, (value, se), (std_lv, _), (std_all, _) in zip(
+            table.definitions, plain, latent, everything, strict=True
+        ):
+            text = "".join(definition.expression.text.split())
+            rows.append(
+                _parameter_row((definition.name, ":=", text, 0, definition.name, True), value, se, std_lv, std_all)
+            )
+    return rows
+
+
+def _parameter_row(
+    identity: tuple[str, str, str, int, str, bool], est: float, se: float, std_lv: float, std_all: float
+) -> ParameterEstimate:
+    lhs, op, rhs, group, label, free = identity
+    z = est / se if free and se > 0 else math.nan
+    half = float(ndtri(0.975)) * se
+    return ParameterEstimate(
+        lhs=lhs,
+        op=op,
+        rhs=rhs,
+        group=group,
+        label="" if label.startswith(".p") else label,
+        free=free,
+        est=est,
+        se=se,
+        z=z,
+        pvalue=2 * float(ndtr(-abs(z))),
+        ci_lower=est - half,
+        ci_upper=est + half,
+        std_lv=std_lv,
+        std_all=std_all,
+    )
+
+
+def _fit_indices(
+    options: FitOptions,
+    sample: SampleStatistics,
+    table: ParameterTable,
+    minimum: Minimum,
+    basis: FloatArray,
+    inference: Inference,
+) -> dict[str, float]:
+    n, n_groups, n_parameters = float(sample.n_used), table.n_groups, basis.shape[1]
+    categorical = table.categorical
+    if not inference.residuals:
+        undefined = dict.fromkeys(("chisq", "pvalue", "cfi", "tli", "rmsea", "srmr"), math.nan)
+        return {"npar": float(n_parameters), "df": float(inference.test.df), "ntotal": n} | undefined
+    result = {"npar": float(n_parameters), "fmin": minimum.value}
+    result |= measures.chisq_measures(inference.test, inference.scaled)
+    result |= measures.incremental_measures(
+        inference.test, inference.baseline, inference.scaled, inference.baseline_scaled, inference.robust
+    )
+    if not math.isnan(inference.log_likelihood):
+        result |= measures.likelihood_measures(
+            inference.log_likelihood, inference.unrestricted_log_likelihood, n_parameters, n
+        )
+        if inference.scaled is not None:
+            result["scaling_factor_h1"] = inference.scaled.scaling_factor_h1
+            result["scaling_factor_h0"] = inference.scaled.scaling_factor_h0
+    else:
+        result["ntotal"] = n
+    result |= measures.rmsea_measures(inference.test, inference.scaled, inference.robust, n=n, n_groups=n_groups)
+    result |= measures.residual_measures(list(inference.residuals), categorical=categorical)
+    result |= measures.other_measures(
+        inference.test, n=n, n_parameters=n_parameters, categorical=categorical, n_moments=inference.n_moments
+    )
+    if not math.isnan(inference.gfi):
+        result |= measures.goodness_of_fit(inference.gfi, inference.n_moments, inference.test.df)
+    del options
+    if not minimum.converged:
+        kept = {"npar", "ntotal", "df"}
+        return {key: value if key in kept else math.nan for key, value in result.items()}
+    return result

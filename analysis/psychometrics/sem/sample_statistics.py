@@ -1,0 +1,227 @@
+"""What the data contribute to a fit, group by group, computed once and shared by models of the same columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses
+
+Missing = Literal["listwise", "fiml", "pairwise"]
+IndexArray = npt.NDArray[np.intp]
+
+_WHO = "fit_model"
+#: Eigenvalues of a correlation matrix below this count as zero.
+_SINGULAR = 1e-10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moments:
+    """One group's covariances (divisor n − 1, as programs print them), means and number of respondents."""
+
+    covariance: npt.ArrayLike
+    n: int
+    mean: npt.ArrayLike | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GroupSample:
+    """One group's sample: moments of the columns, and the rows when there are any."""
+
+    label: str
+    n: int
+    mean: FloatArray
+    covariance: FloatArray  # divisor n, as maximum likelihood has it
+    data: FloatArray | None  # (n, n_items); None when only moments were given
+    cluster: IntArray | None  # cluster number of each row
+
+    def of_columns(self, columns: IndexArray) -> "GroupSample":
+        """Return the sample of some columns in another order."""
+        return replace(
+            self,
+            mean=self.mean[columns],
+            covariance=self.covariance[np.ix_(columns, columns)],
+            data=None if self.data is None else self.data[:, columns],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SampleStatistics:
+    """All groups' samples with the names of the columns and what was left out."""
+
+    item_codes: tuple[str, ...]
+    groups: tuple[GroupSample, ...]
+    missing: Missing
+    with_means: bool
+    n_dropped: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_used(self) -> int:
+        """Respondents in all groups."""
+        return sum(group.n for group in self.groups)
+
+
+def split_rows(
+    data: npt.ArrayLike,
+    item_codes: Sequence[str] | None,
+    columns: Sequence[str],
+    groups: Sequence[object] | None,
+    cluster: Sequence[object] | None,
+) -> tuple[list[tuple[str, FloatArray, IntArray | None]], int]:
+    """Pick the model's columns and divide the rows by group, in the order in which groups appear.
+
+    Returns
+    -------
+    list of (label, values, cluster), and the number of rows without a group or a cluster.
+
+    Raises
+    ------
+    AnalysisInputError
+        A column that is not there, no rows, groups or clusters of another length.
+    """
+    values = as_responses(data, who=_WHO)
+    codes = as_item_codes(item_codes, values.shape[1], who=_WHO)
+    unknown = [name for name in columns if name not in codes]
+    if unknown:
+        raise AnalysisInputError(
+            f"the model names variables that the data must have as columns; not found: {', '.join(unknown)} "
+            f"(columns are {', '.join(codes[:30])}{' …' if len(codes) > 30 else ''}). Remedy: correct "
+            "the names in the model."
+        )
+    values = values[:, [codes.index(name) for name in columns]]
+    n_rows = values.shape[0]
+    for name, given in (("groups", groups), ("cluster", cluster)):
+        if given is not None and len(given) != n_rows:
+            raise AnalysisInputError(
+                f"{name} requires one entry for each of {n_rows} rows; got {len(given)}. Remedy: pass the whole column."
+            )
+    labels = np.array(["" if groups is None else _as_label(groups[row]) for row in range(n_rows)], dtype=object)
+    clusters = None
+    present = np.ones(n_rows, dtype=bool)
+    if groups is not None:
+        present &= labels != ""
+    if cluster is not None:
+        texts = np.array([_as_label(entry) for entry in cluster], dtype=object)
+        present &= texts != ""
+        clusters = np.unique(texts.astype(str), return_inverse=True)[1].astype(np.int64)
+    parts: list[tuple[str, FloatArray, IntArray | None]] = []
+    for label in dict.fromkeys(labels[present].tolist()):
+        chosen = present & (labels == label)
+        parts.append((str(label), values[chosen], None if clusters is None else clusters[chosen]))
+    if not parts:
+        raise AnalysisInputError(f"{_WHO} requires respondents; got none. Remedy: check the group column.")
+    return parts, int((~present).sum())
+
+
+def _as_label(entry: object) -> str:
+    if entry is None or (isinstance(entry, float | np.floating) and np.isnan(entry)):
+        return ""
+    if isinstance(entry, float | np.floating) and float(entry).is_integer():
+        return str(int(entry))
+    return str(entry).strip()
+
+
+def complete_group(
+    label: str, values: FloatArray, cluster: IntArray | None, columns: Sequence[str], *, several: bool
+) -> tuple[GroupSample, int]:
+    """Delete incomplete rows and summarise the rest; also return how many went."""
+    complete = ~np.isnan(values).any(axis=1)
+    rows = values[complete]
+    check_enough_rows(rows, values, columns, label if several else "")
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    covariance = centred.T @ centred / len(rows)
+    check_covariance(covariance, columns, label if several else "")
+    sample = GroupSample(
+        label=label,
+        n=len(rows),
+        mean=mean,
+        covariance=covariance,
+        data=rows,
+        cluster=None if cluster is None else cluster[complete],
+    )
+    return sample, int((~complete).sum())
+
+
+def check_enough_rows(rows: FloatArray, values: FloatArray, columns: Sequence[str], label: str) -> None:
+    """Refuse fewer rows than a covariance matrix of full rank needs, naming a column that is empty."""
+    where = f" in group {label}" if label else ""
+    empty = [name for name, column in zip(columns, values.T, strict=True) if np.isnan(column).all()]
+    if empty:
+        raise AnalysisInputError(
+            f"{_WHO} requires answers to every item; {', '.join(empty)} has none{where}. Remedy: take "
+            "it out of the model."
+        )
+    if len(rows) <= len(columns):
+        raise AnalysisInputError(
+            f"{_WHO} requires more complete respondents than items; got {len(rows)} complete of {len(values)} for "
+            f"{len(columns)} items{where}. Remedy: fewer items, more respondents, or missing='fiml'."
+        )
+
+
+def check_covariance(covariance: FloatArray, columns: Sequence[str], label: str) -> None:
+    """Refuse constant items and items that determine one another, by name."""
+    where = f" in group {label}" if label else ""
+    variances = np.diag(covariance)
+    constant = [name for name, variance in zip(columns, variances, strict=True) if not variance > 1e-14]
+    if constant:
+        raise AnalysisInputError(
+            f"{_WHO} requires items that vary; {', '.join(constant)} is constant{where}. Remedy: take "
+            "it out of the model."
+        )
+    scale = 1.0 / np.sqrt(variances)
+    eigenvalues, vectors = np.linalg.eigh(covariance * np.outer(scale, scale))
+    if eigenvalues[0] < _SINGULAR * len(columns):
+        weights = np.abs(vectors[:, 0])
+        involved = [name for name, weight in zip(columns, weights, strict=True) if weight > 0.1 * weights.max()]
+        raise AnalysisInputError(
+            f"{_WHO} requires items of which none is determined by the others; {', '.join(involved)} depend on one "
+            f"another exactly{where} (identical or summed items). Remedy: take one of them out of the model."
+        )
+
+
+def from_moments(moments: Sequence[Moments], item_codes: Sequence[str], labels: Sequence[str]) -> SampleStatistics:
+    """Take covariances from a publication instead of rows."""
+    samples = []
+    with_means = all(entry.mean is not None for entry in moments)
+    for entry, label in zip(moments, labels, strict=True):
+        matrix = np.array(entry.covariance, dtype=np.float64)
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] != len(item_codes):
+            raise AnalysisInputError(
+                f"moments require a square covariance matrix with one row for each of "
+                f"{len(item_codes)} item codes; got "
+                f"shape {matrix.shape}. Remedy: give the codes in the order of the matrix."
+            )
+        if not np.isfinite(matrix).all() or np.abs(matrix - matrix.T).max() > 1e-8 * np.abs(matrix).max():
+            raise AnalysisInputError(
+                "moments require a symmetric covariance matrix of finite numbers; got another. "
+                "Remedy: check the matrix."
+            )
+        mean = np.zeros(len(matrix)) if entry.mean is None else np.array(entry.mean, dtype=np.float64)
+        matrix = (matrix + matrix.T) / 2 * (entry.n - 1) / entry.n
+        check_covariance(matrix, item_codes, label if len(labels) > 1 else "")
+        samples.append(GroupSample(label=label, n=entry.n, mean=mean, covariance=matrix, data=None, cluster=None))
+    return SampleStatistics(
+        item_codes=tuple(item_codes), groups=tuple(samples), missing="listwise", with_means=with_means, n_dropped=0
+    )
+
+
+def cluster_sums(scores: FloatArray, cluster: IntArray | None) -> FloatArray:
+    """Sum scores within clusters and scale by √(C/(C−1)), as lavaan does; without clusters return them unchanged."""
+    if cluster is None:
+        return scores
+    _, positions = np.unique(cluster, return_inverse=True)
+    n_clusters = int(positions.max()) + 1
+    sums = np.zeros((n_clusters, *scores.shape[1:]))
+    np.add.at(sums, positions, scores)
+    return sums * np.sqrt(n_clusters / (n_clusters - 1)) if n_clusters > 1 else sums
+
+
+def vech_indices(size: int, *, diagonal: bool = True) -> tuple[IndexArray, IndexArray]:
+    """Return rows and columns of the lower triangle, column by column (lavaan's `vech`)."""
+    columns, rows = np.triu_indices(size, k=0 if diagonal else 1)
+    return rows, columns
