@@ -1,0 +1,1 @@
+"""Measurements, each started as a file: see the first lines of each."""
