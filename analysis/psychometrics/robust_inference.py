@@ -5,7 +5,7 @@ draws cost a few matrix products.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -74,7 +74,7 @@ class ClusteredRegression:
     n_used: int
     n_dropped: int
     n_clinicians: int
-    sums: ClusterSums
+    sums: ClusterSums = field(repr=False)
     notes: tuple[str, ...]
 
 
@@ -96,7 +96,8 @@ def regress_clustered(
     outcome : array-like, shape (n_rows,) or (n_rows, n_outcomes)
         What is predicted; NaN for missing. Several outcomes share their predictors and get one joint covariance.
     predictors : array-like, shape (n_rows, n_predictors)
-        Without the intercept, which is added. NaN for missing; rows with a missing value are left out.
+        Without the intercept, which is added; no column at all gives means. NaN for missing; rows with a missing value
+        are left out.
     clinicians : array-like, shape (n_rows,)
         The clinician's key of each row.
     weights : array-like, shape (n_rows,), optional
@@ -774,7 +775,7 @@ def _columns(data: npt.ArrayLike, what: str, who: str) -> FloatArray:
         ) from None
     if values.ndim == 1:
         values = values[:, None]
-    if values.ndim != 2 or values.shape[1] == 0:
+    if values.ndim != 2 or (values.shape[1] == 0 and what == "outcome"):
         raise AnalysisInputError(
             f"{who} requires {what} as one or more columns; got an array of shape {values.shape}. "
             "Remedy: pass rows by columns."

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.psychometrics.command_line import (
     agreement,
+    apim,
     correlations,
     describe,
     dif,
@@ -27,6 +28,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     agreement,
     irt,
     dif,
+    apim,
 )
 
 

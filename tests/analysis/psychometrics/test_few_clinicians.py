@@ -1,11 +1,8 @@
 """Grouping by clinician, and the rules about few clinicians."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-from analysis.psychometrics import few_clinicians
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.few_clinicians import group_by_clinician, rules_for
 
@@ -81,9 +78,3 @@ def test_keys_that_do_not_fit_are_named(keys: object, n_rows: int | None, messag
     """Missing, too many or too few keys are named with their row."""
     with pytest.raises(AnalysisInputError, match=message):
         group_by_clinician(keys, who="test", n_rows=n_rows)
-
-
-def test_docstring_examples_run() -> None:
-    """What the documentation shows is what the functions return."""
-    result = doctest.testmod(few_clinicians)
-    assert (result.attempted, result.failed) == (3, 0)

@@ -1,7 +1,5 @@
 """Resampling whole clinicians."""
 
-import doctest
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -182,10 +180,3 @@ def test_requests_that_make_no_sense_are_named(call: object, message: str) -> No
     """Too few draws, a missing argument, a confidence in per cent."""
     with pytest.raises(AnalysisInputError, match=message):
         call()  # type: ignore[operator]
-
-
-def test_docstring_examples_run() -> None:
-    """What the documentation shows is what the functions return."""
-    result = doctest.testmod(resampling)
-    assert result.attempted >= 2
-    assert result.failed == 0
