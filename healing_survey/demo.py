@@ -27,6 +27,7 @@ STAFF = (
     (Member.Role.COORDINATOR, "demo-coordinator"),
     (Member.Role.CLINICIAN, "demo-clinician"),
     (Member.Role.RESEARCHER, "demo-researcher"),
+    (Member.Role.AUDITOR, "demo-auditor"),
 )
 
 

@@ -2,8 +2,13 @@
 
 from collections.abc import Callable
 
+from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+
+from studies import audit
+from studies.models import Study
 
 _GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -44,5 +49,28 @@ def refuse_nul(get_response: _GetResponse) -> _GetResponse:
         if "%00" in query or "\0" in query or any("\0" in value for value in request.COOKIES.values()):
             raise BadRequest("A request must hold no NUL character.")
         return get_response(request)
+
+    return middleware
+
+
+def record_refusals(get_response: _GetResponse) -> _GetResponse:
+    """Whatever a signed-in person is refused is in the audit trail: which page of which study, not what was sent.
+
+    What is not found counts as well: that is how a foreign study answers.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        match = request.resolver_match
+        if response.status_code in (403, 404) and match is not None and isinstance(request.user, User):
+            code = str(match.kwargs.get("code", ""))[:30]
+            audit.record(
+                study=Study.objects.filter(code=code).first() if code else None,
+                actor=request.user,
+                action="refused",
+                detail={"page": match.view_name, "method": request.method, "status": response.status_code},
+                now=timezone.now(),
+            )
+        return response
 
     return middleware

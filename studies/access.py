@@ -22,11 +22,12 @@ Role = Member.Role
 Row = TypeVar("Row", bound=Model)
 View = Callable[..., HttpResponseBase]
 
-SEES_RECRUITMENT = (Role.ADMIN, Role.RESEARCHER, Role.COORDINATOR)
+SEES_RECRUITMENT = (Role.ADMIN, Role.RESEARCHER, Role.COORDINATOR, Role.AUDITOR)
 SEES_SCORES = (Role.ADMIN, Role.RESEARCHER)
 MANAGES_VISITS = (Role.ADMIN, Role.COORDINATOR)
 MANAGES_STUDY = (Role.ADMIN,)
 RATES_PATIENTS = (Role.CLINICIAN,)
+SEES_AUDIT = (Role.ADMIN, Role.AUDITOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,10 @@ class StudyAccess:
     @property
     def rates_patients(self) -> bool:
         return not self.roles.isdisjoint(RATES_PATIENTS)
+
+    @property
+    def sees_audit(self) -> bool:
+        return not self.roles.isdisjoint(SEES_AUDIT)
 
     @property
     def role_labels(self) -> list[str]:

@@ -9,3 +9,7 @@ class StudiesConfig(AppConfig):
 
     name = "studies"
     verbose_name = _("Studies")
+
+    def ready(self) -> None:
+        """Connect the audit trail to signing in and out."""
+        from studies import audit_receivers  # noqa: F401  importing connects them

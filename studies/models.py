@@ -1,9 +1,13 @@
 """Who and where: studies, sites, the people in them, and the visits at which a dyad is asked."""
 
+import json
+from typing import Any
+
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 code_validator = RegexValidator(
@@ -68,11 +72,19 @@ class Member(models.Model):
         COORDINATOR = "coordinator", _("Site coordinator")
         CLINICIAN = "clinician", _("Clinician")
         RESEARCHER = "researcher", _("Researcher")
+        AUDITOR = "auditor", _("Auditor")
+
+    class Export(models.TextChoices):
+        IDENTIFIED = "identified", _("with study codes and dates")
+        DEIDENTIFIED = "deidentified", _("de-identified")
+        NONE = "none", _("none")
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="members")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(_("role"), max_length=20, choices=Role)
     site = models.ForeignKey(Site, on_delete=models.CASCADE, null=True, blank=True, related_name="members")
+    #: What a researcher may take away as a file; an admin may take everything, other roles nothing.
+    export = models.CharField(_("downloads"), max_length=15, choices=Export, default=Export.IDENTIFIED)
 
     class Meta:
         verbose_name = _("member")
@@ -189,18 +201,58 @@ class Visit(models.Model):
 
 
 class AuditEvent(models.Model):
-    """Who did what when: exports, imports, analyses and changes to a study. Rows are only ever added."""
+    """Who did what when: one line of the audit trail, chained to the line before. Rows are only ever added.
 
-    at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
+    `record` is the line (see `studies.audit_chain`); the columns beside it are there to search by.
+    """
+
+    sequence = models.PositiveBigIntegerField(unique=True)
+    record = models.TextField()
+    prev_hash = models.CharField(max_length=64, unique=True)  # two lines cannot follow the same one
+    hash = models.CharField(max_length=64)
+    at = models.DateTimeField(editable=False, db_index=True)
     study = models.ForeignKey(Study, on_delete=models.PROTECT, null=True, related_name="audit_events")
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     action = models.CharField(max_length=60)
-    detail = models.JSONField(default=dict)
 
     class Meta:
         verbose_name = _("audit event")
         verbose_name_plural = _("audit events")
-        ordering = ["-id"]
+        ordering = ["-sequence"]
+        indexes = [models.Index(fields=["study", "-sequence"], name="audit_newest_of_study")]
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.action}"
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """The line, read."""
+        read: dict[str, Any] = json.loads(self.record)
+        return read
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """What it was done to: codes and counts."""
+        found: dict[str, Any] = self.facts["detail"]
+        return found
+
+
+class AuditHead(models.Model):
+    """The end of the audit trail: one row, locked by whoever adds a line."""
+
+    sequence = models.PositiveBigIntegerField()
+    hash = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"line {self.sequence}"
+
+
+class AuditNote(models.Model):
+    """Why something was done, as somebody typed it: outside the chain, because it may have to be erased."""
+
+    event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, related_name="note", primary_key=True)
+    salt = models.CharField(max_length=32)
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return f"note on {self.event_id}"

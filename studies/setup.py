@@ -30,8 +30,20 @@ def create_study(*, study: Study, actor: User, now: datetime) -> None:
 @transaction.atomic
 def change_study(*, study: Study, changed: list[str], actor: User, now: datetime) -> None:
     """Store a study's changed settings; the trail names the fields."""
+    columns = [field.name for field in study._meta.fields if field.name not in ("id", "created_at")]
+    old = audit.stored_values(study, columns)
     study.save()
-    audit.record(study=study, actor=actor, action="change study", detail={"fields": changed}, now=now)
+    new = audit.new_values(study, columns)
+    changed_now = [name for name in columns if old[name] != new[name]]
+    audit.record(
+        study=study,
+        actor=actor,
+        action="change study",
+        detail={"fields": changed},
+        old={name: old[name] for name in changed_now},
+        new={name: new[name] for name in changed_now},
+        now=now,
+    )
 
 
 @transaction.atomic

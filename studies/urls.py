@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from studies import views
+from studies import audit_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -13,4 +13,6 @@ urlpatterns = [
     path("studies/<str:code>/waves/new/", views.wave_new, name="wave_new"),
     path("studies/<str:code>/members/new/", views.member_new, name="member_new"),
     path("studies/<str:code>/members/<int:member_id>/remove/", views.member_remove, name="member_remove"),
+    path("studies/<str:code>/audit/", audit_views.audit_trail, name="audit_trail"),
+    path("studies/<str:code>/audit.csv", audit_views.audit_download, name="audit_download"),
 ]

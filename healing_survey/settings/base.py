@@ -47,6 +47,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "healing_survey.middleware.record_refusals",
 ]
 
 ROOT_URLCONF = "healing_survey.urls"
@@ -170,10 +171,14 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "note the end of the audit trail": {"task": "studies.tasks.anchor_audit", "schedule": 6 * 3600.0},
 }
 #: How long a claim on work is good for without a sign of life, in seconds.
 SCORING_LEASE_SECONDS = env.whole_number("SCORING_LEASE_SECONDS", default=8, minimum=1)
 ANALYSIS_LEASE_SECONDS = env.whole_number("ANALYSIS_LEASE_SECONDS", default=90, minimum=1)
+
+#: Where the ends of the audit trail are noted; a copy belongs where nobody who can change the database can change it.
+AUDIT_ANCHOR_FILE = Path(env.text("AUDIT_ANCHOR_FILE", default=str(VAR_DIR / "audit-anchors.jsonl")))
 
 LOGGING = {
     "version": 1,

@@ -27,6 +27,7 @@ PAGES: dict[str | None, list[str]] = {
     ],
     "coordinator": ["/studies/DEMO/visits/", "/studies/DEMO/visits/?show=owing", "/studies/DEMO/visits/new/"],
     "clinician": ["/studies/DEMO/rate/", "/studies/DEMO/"],
+    "auditor": ["/studies/DEMO/", "/studies/DEMO/audit/", "/studies/DEMO/audit/?holds=nothing"],
     "researcher": [
         "/studies/DEMO/dyads/",
         "/studies/DEMO/dyads/?flagged=yes&sort=-patient_valuing",

@@ -33,11 +33,13 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-ADMIN, COORDINATOR, CLINICIAN, RESEARCHER = Member.Role.values
-EVERYONE = {ADMIN, COORDINATOR, CLINICIAN, RESEARCHER}
+ADMIN, COORDINATOR, CLINICIAN, RESEARCHER, AUDITOR = Member.Role.values
+EVERYONE = {ADMIN, COORDINATOR, CLINICIAN, RESEARCHER, AUDITOR}
 #: URL name -> (method, roles that may). A staff URL that is not here fails `test_every_staff_url_has_a_policy`.
 POLICY: dict[str, tuple[str, set[str]]] = {
-    "study_overview": ("get", {ADMIN, RESEARCHER, COORDINATOR}),
+    "study_overview": ("get", {ADMIN, RESEARCHER, COORDINATOR, AUDITOR}),
+    "audit_trail": ("get", {ADMIN, AUDITOR}),
+    "audit_download": ("get", {ADMIN, AUDITOR}),
     "dyads": ("get", {ADMIN, RESEARCHER}),
     "dyads_download": ("get", {ADMIN, RESEARCHER}),
     "codebook_download": ("get", {ADMIN, RESEARCHER}),
@@ -183,11 +185,11 @@ def test_a_refused_post_changes_nothing(name: str, place: Place) -> None:
 
 
 def row_counts() -> dict[str, int]:
-    """Rows of every table but the sessions, which a request may touch."""
+    """Rows of every table but the sessions, which a request may touch, and the trail, which tells of refusals."""
     with connection.cursor() as cursor:
         counts = {}
         for table in connection.introspection.table_names(cursor):
-            if "session" not in table:
+            if "session" not in table and "audit" not in table:
                 cursor.execute(f"SELECT COUNT(*) FROM {connection.ops.quote_name(table)}")
                 counts[table] = cursor.fetchone()[0]
         return counts

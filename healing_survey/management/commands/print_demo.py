@@ -27,6 +27,7 @@ class Command(BaseCommand):
             "clinician": f"/studies/{demo.study}/rate/",
             "researcher": f"/studies/{demo.study}/dyads/",
             "admin": f"/studies/{demo.study}/settings/",
+            "auditor": f"/studies/{demo.study}/audit/",
         }
         closed = "no link: somebody has closed the study"
         lines = [

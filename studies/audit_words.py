@@ -1,0 +1,53 @@
+"""The audit trail in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+#: What a line's `action` is called on pages. An action that is not here is shown as it stands.
+ACTIONS: dict[str, str | Promise] = {
+    "sign in": _("Signed in"),
+    "sign out": _("Signed out"),
+    "sign in failed": _("Sign-in failed"),
+    "refused": _("Refused"),
+    "change in Django's admin": _("Changed in Django's admin"),
+    "create study": _("Study created"),
+    "change study": _("Settings changed"),
+    "add site": _("Site added"),
+    "add clinician": _("Clinician added"),
+    "add wave": _("Wave added"),
+    "add member": _("Role given"),
+    "remove member": _("Role taken away"),
+    "add visit": _("Visit added"),
+    "new link": _("New link made"),
+    "import responses": _("Answers imported"),
+    "export dyads": _("Dyads exported"),
+    "export codebook": _("Codebook exported"),
+    "export audit trail": _("Audit trail exported"),
+    "run analysis": _("Analysis asked for"),
+}
+
+
+def action_words(action: str) -> str:
+    """What happened, in the page's language."""
+    return str(ACTIONS.get(action, action))
+
+
+def facts_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a line says beside who and when: (what, value), changes as old → new."""
+    words = [(name, _text(value)) for name, value in facts["detail"].items() if name != "fields"]
+    old, new = facts.get("old") or {}, facts.get("new") or {}
+    words += [(name, f"{_text(old.get(name))} → {_text(new.get(name))}") for name in {**old, **new}]
+    if not (old or new):
+        words += [(name, _text(value)) for name, value in facts["detail"].items() if name == "fields"]
+    return words
+
+
+def _text(value: object) -> str:
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "–"
+    return str(value)
