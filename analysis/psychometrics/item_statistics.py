@@ -1,6 +1,7 @@
 """What each item did: distribution, floor and ceiling, absences, and how it goes with its scale."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,6 +20,9 @@ from analysis.psychometrics.response_matrix import (
     read_only,
 )
 
+#: With more different values than this an item counts as a measurement, not as points of a response scale.
+_MOST_POINTS = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemStatistics:
@@ -28,11 +32,16 @@ class ItemStatistics:
     n: int
     n_missing: int
     missing_by_reason: Mapping[str, int]
-    counts: tuple[int, ...]  # one per scale point, lowest first
+    points: tuple[float, ...]  # of the response scale, lowest first; empty for a measurement without points
+    counts: tuple[int, ...]  # one per scale point
     shares: tuple[float, ...]
     mean: float
     sd: float
-    floor_share: float
+    skewness: float
+    kurtosis: float  # in excess of the normal distribution's
+    lowest: float  # observed
+    highest: float
+    floor_share: float  # at the lowest point of the scale, or at the lowest value observed where there are no points
     ceiling_share: float
     notes: tuple[str, ...]
 
@@ -41,7 +50,7 @@ def describe_items(
     data: npt.ArrayLike,
     *,
     item_codes: Sequence[str],
-    scale_values: Sequence[float] = (1, 2, 3, 4, 5),
+    scale_values: Sequence[float] | None = (1, 2, 3, 4, 5),
     missing_by_reason: Mapping[str, Mapping[str, int]] | None = None,
 ) -> tuple[ItemStatistics, ...]:
     """Describe the answers to each item, in the order of the columns.
@@ -52,20 +61,25 @@ def describe_items(
         Answers on the response scale, as given (not reversed); NaN for missing.
     item_codes : sequence of str
         One per column.
-    scale_values : sequence of float
-        The points of the response scale, lowest first.
+    scale_values : sequence of float or None
+        The points of the response scale, lowest first. None takes the values that occur in any of the items as the
+        points, or, when there are more than 20, has no points: floor and ceiling are then each item's own extremes.
     missing_by_reason : mapping of item code to mapping of reason to count, optional
         Why the missing answers are missing. For each item named the counts must add up to the NaN in its column.
 
     Returns
     -------
     tuple of ItemStatistics
-        SD has the divisor n − 1.
+        SD has the divisor n − 1; skewness Σd³/(n·SD³) and kurtosis Σd⁴/(n·SD⁴) − 3 use it, too.
 
     Raises
     ------
     AnalysisInputError
         Answers off the scale, or reasons that do not add up.
+
+    Notes
+    -----
+    R: `psych::describe(x)` (skew and kurtosis of type 3) and `psych::response.frequencies(x)`.
 
     Examples
     --------
@@ -76,12 +90,18 @@ def describe_items(
     """
     values = as_responses(data, who="describe_items")
     codes = as_item_codes(item_codes, values.shape[1], who="describe_items")
-    points = np.asarray(scale_values, dtype=np.float64)
     reasons = missing_by_reason or {}
     _refuse_unknown(reasons, codes)
+    # One item after the other in memory: half a dozen passes over a column then stay in the processor's cache.
+    columns = np.ascontiguousarray(values.T)
+    answered = [column[~missing] if missing.any() else column for column, missing in _with_gaps(columns)]
+    if scale_values is None:
+        points = _points_found(answered)
+    else:
+        points = np.asarray(scale_values, dtype=np.float64)
     return tuple(
-        _describe_item(values[:, position], code=code, points=points, reasons=reasons.get(code))
-        for position, code in enumerate(codes)
+        _describe_item(answers, n_rows=len(values), code=code, points=points, reasons=reasons.get(code))
+        for code, answers in zip(codes, answered, strict=True)
     )
 
 
@@ -94,13 +114,31 @@ def _refuse_unknown(reasons: Mapping[str, Mapping[str, int]], codes: Sequence[st
         )
 
 
+def _with_gaps(columns: FloatArray) -> Iterator[tuple[FloatArray, npt.NDArray[np.bool_]]]:
+    return ((column, np.isnan(column)) for column in columns)
+
+
+def _points_found(answered: Sequence[FloatArray]) -> FloatArray:
+    """Return the values that occur in any item, or none when there are too many for a response scale."""
+    found: set[float] = set()
+    for answers in answered:
+        # A few hundred answers show most of the points; sorting all of them would take most of the time.
+        found.update(np.unique(answers[:500]).tolist())
+        if len(found) > _MOST_POINTS:
+            return np.zeros(0)
+        new = np.ones(len(answers), dtype=np.bool_)
+        for point in found:
+            new &= answers != point
+        found.update(np.unique(answers[new]).tolist())
+    return np.array(sorted(found)) if len(found) <= _MOST_POINTS else np.zeros(0)
+
+
 def _describe_item(
-    column: FloatArray, *, code: str, points: FloatArray, reasons: Mapping[str, int] | None
+    answers: FloatArray, *, n_rows: int, code: str, points: FloatArray, reasons: Mapping[str, int] | None
 ) -> ItemStatistics:
-    answered = column[~np.isnan(column)]
-    n, n_missing = len(answered), len(column) - len(answered)
-    counts = (answered[:, None] == points).sum(axis=0)
-    off_scale = n - int(counts.sum())
+    n, n_missing = len(answers), n_rows - len(answers)
+    counts = [int(np.count_nonzero(answers == point)) for point in points]
+    off_scale = n - sum(counts) if len(points) else 0
     if off_scale:
         raise AnalysisInputError(
             f"describe_items requires answers on the {len(points)}-point scale; item {code} has {off_scale} off it. "
@@ -111,25 +149,49 @@ def _describe_item(
             f"describe_items requires reasons that add up; item {code} has {n_missing} missing answers and "
             f"{sum(reasons.values())} reasons. Remedy: count both from the same rows."
         )
+    nan = float("nan")
     notes: list[str] = []
+    mean = sd = skewness = kurtosis = lowest = highest = floor = ceiling = nan
     if n == 0:
         notes.append("no answers: mean, SD and shares are undefined")
-    elif n == 1:
+    else:
+        lowest, highest, mean = float(answers.min()), float(answers.max()), float(answers.mean())
+        low, high = (points[0], points[-1]) if len(points) else (lowest, highest)
+        floor, ceiling = (float(np.count_nonzero(answers == end)) / n for end in (low, high))
+    if n == 1:
         notes.append("one answer: SD is undefined")
-    shares = counts / n if n else np.full(len(points), np.nan)
+    elif n > 1 and lowest == highest:
+        sd = 0.0
+        notes.append("every answer is the same: skewness and kurtosis are undefined")
+    elif n > 1:
+        sd, skewness, kurtosis = _shape(answers, mean)
     return ItemStatistics(
         item=code,
         n=n,
         n_missing=n_missing,
         missing_by_reason=MappingProxyType(dict(reasons) if reasons is not None else {}),
-        counts=tuple(int(count) for count in counts),
-        shares=tuple(float(share) for share in shares),
-        mean=float(answered.mean()) if n else float("nan"),
-        sd=float(answered.std(ddof=1)) if n > 1 else float("nan"),
-        floor_share=float(shares[0]),
-        ceiling_share=float(shares[-1]),
+        points=tuple(float(point) for point in points),
+        counts=tuple(counts),
+        shares=tuple(count / n if n else nan for count in counts),
+        mean=mean,
+        sd=sd,
+        skewness=skewness,
+        kurtosis=kurtosis,
+        lowest=lowest,
+        highest=highest,
+        floor_share=floor,
+        ceiling_share=ceiling,
         notes=tuple(notes),
     )
+
+
+def _shape(answers: FloatArray, mean: float) -> tuple[float, float, float]:
+    """Return SD, skewness and excess kurtosis of answers that differ."""
+    deviation = answers - mean
+    squares = deviation * deviation
+    n, total = len(answers), float(squares.sum())
+    sd = math.sqrt(total / (n - 1))
+    return sd, float(squares @ deviation) / (n * sd**3), float(squares @ squares) / (n * sd**4) - 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -138,7 +138,8 @@ def complete_rows(
 
 def refuse_constant_items(values: FloatArray, codes: Sequence[str], *, who: str) -> None:
     """Raise `AnalysisInputError` naming the items without any variation: they correlate with nothing."""
-    with np.errstate(invalid="ignore"):
+    low, high = values.min(axis=0), values.max(axis=0)
+    if np.isnan(low).any():
         observed = ~np.isnan(values)
         low = np.where(observed, values, np.inf).min(axis=0)
         high = np.where(observed, values, -np.inf).max(axis=0)

@@ -1,5 +1,6 @@
 """Item distributions, floor, ceiling, absences, and item-rest correlations."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -147,3 +148,48 @@ def test_an_unknown_treatment_of_missing_answers_is_refused(function: Any, hs193
     """Only the two named treatments exist."""
     with pytest.raises(AnalysisInputError, match="got 'impute'"):
         function(hs1939, missing="impute")
+
+
+@pytest.mark.parametrize("name", ["bfi", "ceiling"])
+def test_moments_match_psychs_describe(
+    classical_columns: Callable[..., FloatArray], classical_figures: Callable[[str], Any], name: str
+) -> None:
+    """n, mean, SD, skewness and kurtosis (psych's type 3) of six categories and of items at their ceiling; 1e-9."""
+    data = classical_columns(name)
+    data = data[:, 1:] if name == "ceiling" else data
+    items = describe_items(data, item_codes=[f"i{k}" for k in range(data.shape[1])], scale_values=None)
+    figures = classical_figures("alpha")["describe"][name]
+    for ours, key in (("n", "n"), ("mean", "mean"), ("sd", "sd"), ("skewness", "skew"), ("kurtosis", "kurtosis")):
+        np.testing.assert_allclose([getattr(item, ours) for item in items], figures[key], atol=1e-9)
+    assert items[0].points == tuple(range(1, 7 if name == "bfi" else 6))
+
+
+def test_without_a_declared_scale_the_values_found_in_any_item_are_its_points() -> None:
+    """An item that lacks a category still has its count of zero; the ends are those of all items."""
+    two, three = describe_items(np.array([[1.0, 1.0], [2.0, 3.0], [2.0, 2.0]]), item_codes="ab", scale_values=None)
+    assert (two.points, two.counts, two.ceiling_share) == ((1.0, 2.0, 3.0), (1, 2, 0), 0.0)
+    assert (three.counts, three.ceiling_share) == ((1, 1, 1), pytest.approx(1 / 3))
+
+
+def test_a_point_that_occurs_late_is_found() -> None:
+    """The search for points looks at all answers, not only at the first few hundred."""
+    answers = np.tile([1.0, 2.0], 400)[:, None]
+    answers[-1, 0] = 5.0
+    (item,) = describe_items(answers, item_codes="a", scale_values=None)
+    assert (item.points, item.counts) == ((1.0, 2.0, 5.0), (400, 399, 1))
+
+
+def test_a_measurement_has_no_points_and_its_own_ends() -> None:
+    """More than twenty values: no distribution; floor and ceiling are the item's extremes."""
+    values = np.linspace(0, 1, 50)[:, None]
+    (item,) = describe_items(values, item_codes="a", scale_values=None)
+    assert (item.points, item.counts, item.shares) == ((), (), ())
+    assert (item.floor_share, item.ceiling_share, item.lowest, item.highest) == (0.02, 0.02, 0.0, 1.0)
+
+
+def test_an_item_without_spread_has_no_shape() -> None:
+    """SD 0; skewness and kurtosis are undefined, with a note."""
+    (item,) = describe_items(np.full((5, 1), 3.0), item_codes="a")
+    assert item.sd == 0
+    assert np.isnan([item.skewness, item.kurtosis]).all()
+    assert "skewness and kurtosis are undefined" in item.notes[0]
