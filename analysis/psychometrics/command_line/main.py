@@ -15,6 +15,7 @@ from analysis.psychometrics.command_line import (
     describe,
     dif,
     irt,
+    one_with_many,
     retention,
 )
 from analysis.psychometrics.command_line.report import as_json, as_text
@@ -26,9 +27,10 @@ COMMANDS: tuple[ModuleType, ...] = (
     correlations,
     retention,
     agreement,
+    one_with_many,
+    apim,
     irt,
     dif,
-    apim,
 )
 
 
