@@ -412,13 +412,13 @@ def categorise(
             f"{who} requires items that vary between respondents; constant or empty: {', '.join(constant)}. "
             "Remedy: leave these items out, or wait for more forms."
         )
-    _, first, of_column = np.unique(coded, axis=1, return_index=True, return_inverse=True)
-    for column, group in enumerate(of_column.ravel()):
-        if first[group] != column:
+    seen: dict[bytes, str] = {}
+    for column, code in enumerate(codes):
+        twin = seen.setdefault(np.ascontiguousarray(coded[:, column]).tobytes(), code)
+        if twin != code:
             raise AnalysisInputError(
-                f"{who} requires items that differ; {codes[first[group]]} and {codes[column]} are answered identically "
-                "by everyone, which sends their slopes to infinity. Remedy: leave one of them out, and check that no "
-                "column was entered twice."
+                f"{who} requires items that differ; {twin} and {code} are answered identically by everyone, which "
+                "sends their slopes to infinity. Remedy: leave one out, and check that no column was entered twice."
             )
     return coded, tuple(scale_points), notes
 

@@ -25,6 +25,8 @@ LARGEST_NODE = 6.0
 _WIDEST_SPREAD = 500.0
 #: Posterior weights below this share nothing with the information matrix in double precision.
 _NEGLIGIBLE_WEIGHT = 1e-14
+#: Patterns whose scores are held in memory together.
+_ROWS_AT_A_TIME = 4096
 
 
 def quadrature() -> tuple[FloatArray, FloatArray]:
@@ -249,27 +251,31 @@ def information_matrices(
     at_or_above = boundary_probabilities(parameters, layout, nodes)
     squeeze = np.zeros(len(layout.item_of_category))
     squeeze[layout.inner] = 1 / np.expm1(spreads(parameters, layout))
-    indicators_above = patterns.indicators[:, layout.above]
-    indicators_below = patterns.indicators[:, layout.below]
     first_boundary = layout.first_category - np.arange(n_items)
     lost = np.zeros((size, size), order="F")
-    mean_score = np.zeros((len(patterns.frequencies), size))
-    for node, theta in enumerate(nodes):
-        weight = expectation.posterior[:, node]
-        kept = np.flatnonzero(weight > _NEGLIGIBLE_WEIGHT)
-        if not len(kept):
-            continue
-        up, down = indicators_above[kept], indicators_below[kept]
-        plain = up - (up + down) * at_or_above[:, node]
-        score = np.empty((len(kept), size))
-        np.add.reduceat(plain, first_boundary, axis=1, out=score[:, :n_items])
-        score[:, :n_items] *= theta
-        score[:, n_items:] = plain + up * squeeze[layout.above] - down * squeeze[layout.below]
-        mean_score[kept] += weight[kept, None] * score
-        score *= np.sqrt(weight[kept] * patterns.frequencies[kept])[:, None]
-        lost = dsyrk(1.0, score.T, beta=1.0, c=lost, overwrite_c=True)
-    mean_score *= np.sqrt(patterns.frequencies)[:, None]
-    cross = dsyrk(1.0, mean_score.T)
+    cross = np.zeros((size, size), order="F")
+    for first in range(0, len(patterns.frequencies), _ROWS_AT_A_TIME):
+        rows = slice(first, first + _ROWS_AT_A_TIME)
+        indicators_above = patterns.indicators[rows, layout.above]
+        indicators_below = patterns.indicators[rows, layout.below]
+        frequencies, posterior = patterns.frequencies[rows], expectation.posterior[rows]
+        mean_score = np.zeros((len(frequencies), size))
+        for node, theta in enumerate(nodes):
+            weight = posterior[:, node]
+            kept = np.flatnonzero(weight > _NEGLIGIBLE_WEIGHT)
+            if not len(kept):
+                continue
+            up, down = indicators_above[kept], indicators_below[kept]
+            plain = up - (up + down) * at_or_above[:, node]
+            score = np.empty((len(kept), size))
+            np.add.reduceat(plain, first_boundary, axis=1, out=score[:, :n_items])
+            score[:, :n_items] *= theta
+            score[:, n_items:] = plain + up * squeeze[layout.above] - down * squeeze[layout.below]
+            mean_score[kept] += weight[kept, None] * score
+            score *= np.sqrt(weight[kept] * frequencies[kept])[:, None]
+            lost = dsyrk(1.0, score.T, beta=1.0, c=lost, overwrite_c=True)
+        mean_score *= np.sqrt(frequencies)[:, None]
+        cross = dsyrk(1.0, mean_score.T, beta=1.0, c=cross, overwrite_c=True)
     for triangle in (lost, cross):
         lower = np.tril_indices(size, -1)
         triangle[lower] = triangle.T[lower]
@@ -278,6 +284,6 @@ def information_matrices(
     place = np.concatenate([np.zeros(n_items, dtype=np.int64), position_in_item(layout)])
     owner = np.concatenate([np.arange(n_items), layout.item_of_boundary])
     same_item = owner[:, None] == owner[None, :]
-    rows, columns = np.nonzero(same_item)
-    observed[rows, columns] += blocks[owner[rows], place[rows], place[columns]]
+    row, column = np.nonzero(same_item)
+    observed[row, column] += blocks[owner[row], place[row], place[column]]
     return observed, np.ascontiguousarray(cross)
