@@ -15,9 +15,6 @@ from analysis.psychometrics.dyads import pair_dyads
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import FloatArray
 
-NAME = "agreement"
-HELP = "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Two data files, the dyad's key, the columns to compare, the clinician's key."""

@@ -13,9 +13,6 @@ from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import Table, read_table
 from analysis.psychometrics.errors import AnalysisInputError
 
-NAME = "apim"
-HELP = "the actor-partner model: each role's outcome by its own and by the other's predictor"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One file with a row a dyad; the two predictors, the two outcomes, the clinician's key."""

@@ -15,9 +15,6 @@ from analysis.psychometrics.ordinal_moments import correlation_standard_errors, 
 from analysis.psychometrics.polychoric import polychoric_correlations
 from analysis.psychometrics.response_matrix import FloatArray, IntArray, Missing
 
-NAME = "correlations"
-HELP = "Pearson or polychoric correlations of all pairs of columns, with thresholds"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data file, items, the kind of correlation, what to do about missing answers."""

@@ -9,9 +9,6 @@ from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.item_statistics import describe_items
 
-NAME = "describe"
-HELP = "each item's distribution, missing answers, floor and ceiling"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data file and items."""

@@ -11,9 +11,7 @@ from analysis.psychometrics.differential_item_functioning import COSMIN_DELTA_R2
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import reverse_items
 
-NAME = "dif"
 _MATCHED = {"total": "the total score", "rest": "the score of the other items", "eap": "the EAP score"}
-HELP = "differential item functioning between groups (ordinal logistic regression)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

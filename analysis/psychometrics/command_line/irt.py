@@ -9,9 +9,6 @@ from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.graded_response import GradedResponseModel, fit_graded_response, score_graded_response
 from analysis.psychometrics.graded_response_fit import graded_item_fit, graded_residual_correlations
 
-NAME = "irt"
-HELP = "graded response model: slopes, thresholds, information and scores"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, model, items, and what to compute beside the estimates."""

@@ -3,35 +3,27 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
 
-from analysis.psychometrics.command_line import (
-    agreement,
-    apim,
-    correlations,
-    describe,
-    dif,
-    irt,
-    one_with_many,
-    retention,
-)
 from analysis.psychometrics.command_line.report import as_json, as_text
 from analysis.psychometrics.errors import AnalysisInputError
 
-#: In the order of the list that --help prints.
-COMMANDS: tuple[ModuleType, ...] = (
-    describe,
-    correlations,
-    retention,
-    agreement,
-    one_with_many,
-    apim,
-    irt,
-    dif,
-)
+#: What can be typed, in the order of the list that --help prints. Each has a module of its name, loaded when it is
+#: called: a command should not wait for the libraries of all the others.
+COMMANDS: Mapping[str, str] = {
+    "describe": "each item's distribution, missing answers, floor and ceiling",
+    "correlations": "Pearson or polychoric correlations of all pairs of columns, with thresholds",
+    "retention": "how many factors: parallel analysis, minimum average partial correlation, scree",
+    "agreement": "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman",
+    "one-with-many": "reciprocal one-with-many (Kenny): consensus, assimilation, dyadic and generalised reciprocity",
+    "apim": "the actor-partner model: each role's outcome by its own and by the other's predictor",
+    "irt": "graded response model: slopes, thresholds, information and scores",
+    "dif": "differential item functioning between groups (ordinal logistic regression)",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,24 +33,32 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. Remedy: see {self.prog} --help\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of every command."""
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Return the parser of all commands' names and of the chosen command's options."""
     parser = _Parser(
         prog="python -m analysis.psychometrics",
         description="Psychometrics of a CSV file. Needs nothing but NumPy and SciPy.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        command = commands.add_parser(module.NAME, help=module.HELP, description=module.__doc__)
-        module.add_arguments(command)
-        command.add_argument("--json", action="store_true", help="print JSON for programs instead of tables")
-        command.set_defaults(run=module.run, name=module.NAME)
+    for name, line in COMMANDS.items():
+        module = module_of(name) if name == chosen else None
+        command = commands.add_parser(name, help=line, description=module.__doc__ if module else None)
+        if module:
+            module.add_arguments(command)
+            command.add_argument("--json", action="store_true", help="print JSON for programs instead of tables")
+            command.set_defaults(run=module.run, name=name)
     return parser
+
+
+def module_of(name: str) -> ModuleType:
+    """Load the module of a command."""
+    return import_module(f"analysis.psychometrics.command_line.{name.replace('-', '_')}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 when there is a problem with the input (one line on standard error)."""
-    arguments = build_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = build_parser(next((word for word in given if not word.startswith("-")), None)).parse_args(given)
     try:
         report = arguments.run(arguments)
     except AnalysisInputError as error:

@@ -19,8 +19,6 @@ from analysis.psychometrics.one_with_many import (
 )
 from analysis.psychometrics.response_matrix import FloatArray
 
-NAME = "one-with-many"
-HELP = "reciprocal one-with-many (Kenny): consensus, assimilation, dyadic and generalised reciprocity"
 _CORRELATIONS = ("consensus", "assimilation", "dyadic_reciprocity", "generalised_reciprocity")
 
 

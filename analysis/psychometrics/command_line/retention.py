@@ -15,8 +15,6 @@ from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.retention import correlation_matrix, minimum_average_partial, parallel_analysis, scree
 
-NAME = "retention"
-HELP = "how many factors: parallel analysis, minimum average partial correlation, scree"
 _DRAWS = {"pearson": 500, "polychoric": 100}
 
 
@@ -60,7 +58,7 @@ def run(arguments: argparse.Namespace) -> Report:
         item_codes=names,
     )
     matrix = correlation_matrix(
-        values, kind=arguments.kind, missing=arguments.missing, item_codes=names, who=NAME
+        values, kind=arguments.kind, missing=arguments.missing, item_codes=names, who="retention"
     ).matrix
     partial, curve = minimum_average_partial(matrix), scree(matrix)
     notes = (*parallel.notes, *partial.notes)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.psychometrics.command_line.main import COMMANDS, main
+from analysis.psychometrics.command_line.main import COMMANDS, main, module_of
 from analysis.psychometrics.command_line.options import split_names, split_scales
 from analysis.psychometrics.command_line.report import Report, Section, as_json, as_text
 from analysis.psychometrics.command_line.table import read_table
@@ -131,11 +131,15 @@ def test_a_report_is_text_for_people_and_json_for_programs() -> None:
     ]
 
 
-def test_every_command_has_a_name_and_a_line_of_help() -> None:
-    """The list of commands that a person sees is complete, each name once."""
-    names = [module.NAME for module in COMMANDS]
-    assert len(set(names)) == len(names)
-    assert all(module.HELP and module.__doc__ for module in COMMANDS)
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_has_a_module_and_a_line_of_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list of commands is complete, and each explains its options."""
+    assert COMMANDS[name]
+    assert module_of(name).__doc__
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert "--json" in capsys.readouterr().out
 
 
 def test_describe_counts_what_the_file_holds(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
