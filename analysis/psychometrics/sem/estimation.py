@@ -16,6 +16,7 @@ from analysis.psychometrics.sem.continuous import MaximumLikelihood
 from analysis.psychometrics.sem.inference import Inference, complete_data_inference
 from analysis.psychometrics.sem.model import GroupLayout, GroupState, fixed_value, group_layouts, group_state
 from analysis.psychometrics.sem.optimisation import Minimum, Objective, minimise
+from analysis.psychometrics.sem.ordinal import DiagonallyWeightedLeastSquares, ordinal_inference
 from analysis.psychometrics.sem.parameter_table import (
     Auto,
     Parameterization,
@@ -35,6 +36,7 @@ from analysis.psychometrics.sem.sample_statistics import (
     SampleStatistics,
     complete_group,
     from_moments,
+    ordinal_groups,
     split_rows,
 )
 from analysis.psychometrics.sem.solution import defined_values, explained_variances, standardised
@@ -248,6 +250,7 @@ def fit_model(
             item_codes=item_codes,
             columns=columns,
             missing=options.missing,
+            ordered=options.ordered if options.estimator == "WLSMV" else (),
             groups=groups,
             cluster=cluster,
         )
@@ -262,6 +265,7 @@ def prepare_sample(
     item_codes: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     missing: Missing = "listwise",
+    ordered: Sequence[str] = (),
     groups: Sequence[object] | None = None,
     cluster: Sequence[object] | None = None,
 ) -> SampleStatistics:
@@ -271,6 +275,8 @@ def prepare_sample(
     ----------
     data, item_codes, missing, groups, cluster
         As in `fit_model`.
+    ordered : sequence of str
+        Ordinal items (with any of them the sample is one for WLSMV).
     columns : sequence of str, optional
         The columns that the models use; default all.
 
@@ -281,6 +287,16 @@ def prepare_sample(
     chosen = list(columns) if columns is not None else list(item_codes or [])
     parts, n_dropped = split_rows(data, item_codes, chosen, groups, cluster)
     samples: list[GroupSample] = []
+    if ordered:
+        samples, dropped, notes = ordinal_groups(parts, chosen, ordered, missing)
+        return SampleStatistics(
+            item_codes=tuple(chosen),
+            groups=tuple(samples),
+            missing=missing,
+            with_means=True,
+            n_dropped=n_dropped + dropped,
+            notes=notes,
+        )
     for label, values, clusters in parts:
         group, dropped = complete_group(label, values, clusters, chosen, several=len(parts) > 1)
         samples.append(group)
@@ -319,7 +335,7 @@ def _options(
         syntax=syntax,
         estimator=estimator,
         missing=chosen,
-        ordered=_ordered_items(syntax, ordered),
+        ordered=_ordered_items(syntax, ordered if ordered or estimator != "WLSMV" else True),
         group_equal=tuple(group_equal),
         group_partial=tuple(group_partial),
         std_lv=std_lv,
@@ -372,6 +388,7 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
         options.syntax,
         n_groups=n_groups,
         group_labels=[group.label for group in sample.groups],
+        n_thresholds=_threshold_counts(sample),
         auto=options.auto,
         meanstructure=means or bool({"intercepts", "means"} & set(options.group_equal)),
         std_lv=options.std_lv,
@@ -390,10 +407,25 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
         np.array([names.observed.index(name) for name in names.exogenous], dtype=np.intp) for names in table.names
     ]
     basis, origin, nonlinear = constraint_basis(table)
-    layouts = group_layouts(table, [(group.covariance, group.mean) for group in sample.groups])
-    objective = MaximumLikelihood(layouts, sample.groups, table.n_free, meanstructure=table.meanstructure)
-    _check_degrees_of_freedom(table, exogenous, basis, len(nonlinear))
-    start = start_values(table, [group.covariance for group in sample.groups], [group.mean for group in sample.groups])
+    layouts = group_layouts(
+        table,
+        [(group.covariance, group.mean) for group in sample.groups],
+        [group.ordinal.counts() for group in sample.groups if group.ordinal is not None],
+    )
+    objective: MaximumLikelihood | DiagonallyWeightedLeastSquares
+    if table.categorical:
+        theta_scaled = options.parameterization == "theta"
+        objective = DiagonallyWeightedLeastSquares(layouts, sample.groups, table.n_free, theta_scaled=theta_scaled)
+        _check_ordinal_model(table)
+    else:
+        objective = MaximumLikelihood(layouts, sample.groups, table.n_free, meanstructure=table.meanstructure)
+    _check_degrees_of_freedom(table, sample, exogenous, basis, len(nonlinear))
+    start = start_values(
+        table,
+        [group.covariance for group in sample.groups],
+        [group.mean for group in sample.groups],
+        _sample_thresholds(table, sample),
+    )
     fixed = _fixed_values(table, sample.groups)
     restriction = _restriction(table, fixed) if nonlinear else None
     start, notes = _admissible_start(objective, start, basis, origin, table)
@@ -401,7 +433,12 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
     if restriction is not None:
         basis = _tangent(basis, restriction(minimum.theta)[1])
     identified, directions = _identification(objective, minimum.theta, basis, table)
-    inference = complete_data_inference(objective, minimum.theta, basis, exogenous, robust=options.estimator == "MLR")
+    if isinstance(objective, DiagonallyWeightedLeastSquares):
+        inference = ordinal_inference(objective, minimum.theta, basis, level_constraints=_level_constraints(table))
+    else:
+        inference = complete_data_inference(
+            objective, minimum.theta, basis, exogenous, robust=options.estimator == "MLR"
+        )
     return _assembled(
         options,
         sample,
@@ -417,11 +454,51 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
     )
 
 
+def _sample_thresholds(table: ParameterTable, sample: SampleStatistics) -> list[dict[str, FloatArray]]:
+    return [
+        dict(zip(names.observed, group.ordinal.thresholds, strict=True))
+        for names, group in zip(table.names, sample.groups, strict=True)
+        if group.ordinal is not None
+    ]
+
+
+def _threshold_counts(sample: SampleStatistics) -> dict[str, int]:
+    first = sample.groups[0].ordinal
+    if first is None:
+        return {}
+    return {code: count for code, count in zip(sample.item_codes, first.counts(), strict=True) if count}
+
+
+def _check_ordinal_model(table: ParameterTable) -> None:
+    """Refuse what the delta and theta scalings here do not cover."""
+    for names in table.names:
+        if names.exogenous:
+            raise AnalysisInputError(
+                f"WLSMV requires a model without observed predictors; got {', '.join(names.exogenous)}. "
+                "Remedy: make each the single indicator of a factor (`age_f =~ age`), or use MLR."
+            )
+    for row in table.rows:
+        ordinal = table.names[row.group - 1].ordinal
+        if (row.op in ("~", "<~") and row.rhs in ordinal) or (row.op == "=~" and row.lhs in ordinal):
+            raise AnalysisInputError(
+                f"WLSMV requires ordinal items to be indicators or outcomes; got {row.lhs} {row.op} {row.rhs}, in "
+                "which an ordinal item predicts. Remedy: make it the single indicator of a factor, "
+                "or leave it out of `ordered`."
+            )
+
+
 def _check_degrees_of_freedom(
-    table: ParameterTable, exogenous: Sequence[IndexArray], basis: FloatArray, n_nonlinear: int
+    table: ParameterTable,
+    sample: SampleStatistics,
+    exogenous: Sequence[IndexArray],
+    basis: FloatArray,
+    n_nonlinear: int,
 ) -> None:
     n_moments = 0
-    for names, exo in zip(table.names, exogenous, strict=True):
+    for names, group, exo in zip(table.names, sample.groups, exogenous, strict=True):
+        if group.ordinal is not None:
+            n_moments += group.ordinal.moments.size
+            continue
         size, n_x = len(names.observed), exo.size
         n_moments += size * (size + 1) // 2 - n_x * (n_x + 1) // 2
         n_moments += size - n_x if table.meanstructure else 0
@@ -538,8 +615,7 @@ def _assembled(
     for position, row in enumerate(table.rows):
         if row.free:
             estimates[position] = minimum.theta[row.free - 1]
-    _residual_variances_of_ordinal(table, states, estimates)
-    variances = [_variances(state, layout) for state, layout in zip(states, layouts, strict=True)]
+    variances = _implied_scales(table, states, layouts, estimates)
     by_latent, by_all = standardised(table, estimates, variances)
     covariance = inference.covariance if identified else None
     remarks = list(notes)
@@ -557,7 +633,7 @@ def _assembled(
     rows = _parameter_rows(table, estimates, by_latent, by_all, covariance)
     theta = read_only(minimum.theta.copy())
     return ModelFit(
-        fit=_fit_indices(options, sample, table, minimum, basis, inference),
+        fit=_fit_indices(sample, table, minimum, basis, inference),
         parameters=tuple(rows),
         r2=tuple(
             {name: value for (group, name), value in explained.items() if group == number + 1}
@@ -596,14 +672,30 @@ def _required_state(layout: GroupLayout, theta: FloatArray) -> GroupState:
     return state
 
 
-def _variances(state: GroupState, layout: GroupLayout) -> FloatArray:
-    del layout
-    return np.diag(state.latent_moments).copy()
+def _implied_scales(
+    table: ParameterTable, states: Sequence[GroupState], layouts: Sequence[GroupLayout], estimates: FloatArray
+) -> list[FloatArray]:
+    """Complete the estimates by what follows for ordinal items, and return all variables' implied variances.
 
-
-def _residual_variances_of_ordinal(table: ParameterTable, states: Sequence[GroupState], estimates: FloatArray) -> None:
-    """Hook for ordinal items, whose residual variances follow from the other parameters."""
-    del table, states, estimates
+    Under the delta parameterisation an ordinal item's residual variance is 1/scale² minus what the factors explain;
+    under theta its scale is one over its implied standard deviation.
+    """
+    variances = [np.diag(state.latent_moments).copy() for state in states]
+    delta = table.parameterization == "delta"
+    for number, (state, layout) in enumerate(zip(states, layouts, strict=True)):
+        if delta:
+            variances[number][layout.ordinal] = 1.0 / state.scales[layout.ordinal] ** 2
+    for position, row in enumerate(table.rows):
+        names = table.names[row.group - 1]
+        if row.lhs not in names.ordinal or row.free:
+            continue
+        state, item = states[row.group - 1], names.observed.index(row.lhs)
+        if delta and row.op == "~~" and row.lhs == row.rhs:
+            explained = state.sigma[item, item] - state.covariances[item, item]
+            estimates[position] = variances[row.group - 1][item] - explained
+        elif not delta and row.op == "~*~":
+            estimates[position] = 1.0 / math.sqrt(state.sigma[item, item]) if state.sigma[item, item] > 0 else math.nan
+    return variances
 
 
 def inadmissible(
@@ -713,15 +805,12 @@ def _parameter_row(
 
 
 def _fit_indices(
-    options: FitOptions,
-    sample: SampleStatistics,
-    table: ParameterTable,
-    minimum: Minimum,
-    basis: FloatArray,
-    inference: Inference,
+    sample: SampleStatistics, table: ParameterTable, minimum: Minimum, basis: FloatArray, inference: Inference
 ) -> dict[str, float]:
     n, n_groups, n_parameters = float(sample.n_used), table.n_groups, basis.shape[1]
     categorical = table.categorical
+    # least squares multiplies by n - 1 in every group
+    n_of_test = n - n_groups if categorical else n
     if not inference.residuals:
         undefined = dict.fromkeys(("chisq", "pvalue", "cfi", "tli", "rmsea", "srmr"), math.nan)
         return {"npar": float(n_parameters), "df": float(inference.test.df), "ntotal": n} | undefined
@@ -739,15 +828,35 @@ def _fit_indices(
             result["scaling_factor_h0"] = inference.scaled.scaling_factor_h0
     else:
         result["ntotal"] = n
-    result |= measures.rmsea_measures(inference.test, inference.scaled, inference.robust, n=n, n_groups=n_groups)
+    result |= measures.rmsea_measures(
+        inference.test, inference.scaled, inference.robust, n=n_of_test, n_groups=n_groups
+    )
     result |= measures.residual_measures(list(inference.residuals), categorical=categorical)
     result |= measures.other_measures(
-        inference.test, n=n, n_parameters=n_parameters, categorical=categorical, n_moments=inference.n_moments
+        inference.test,
+        n=n_of_test,
+        n_parameters=n_parameters,
+        categorical=categorical,
+        n_moments=_first_moments(sample, inference),
     )
     if not math.isnan(inference.gfi):
         result |= measures.goodness_of_fit(inference.gfi, inference.n_moments, inference.test.df)
-    del options
     if not minimum.converged:
         kept = {"npar", "ntotal", "df"}
         return {key: value if key in kept else math.nan for key, value in result.items()}
     return result
+
+
+def _level_constraints(table: ParameterTable) -> bool:
+    """Say whether thresholds or intercepts are constrained, in which case lavaan gives no robust indices."""
+    levels = {row.free for row in table.rows if row.free and row.op in ("|", "~1")}
+    if any(first in levels or second in levels for first, second in table.equalities):
+        return True
+    named = {name for item in table.constraints for name in item.difference.names}
+    return any(table.rows[table.labels[name]].free in levels for name in named)
+
+
+def _first_moments(sample: SampleStatistics, inference: Inference) -> int:
+    """Return the number of moments of the first group, on which lavaan's WRMR rests."""
+    first = sample.groups[0].ordinal
+    return inference.n_moments if first is None else first.moments.size

@@ -320,7 +320,9 @@ def _group_residual_measures(group: GroupResiduals, *, categorical: bool) -> dic
         ):
             count = n_moments + more - (size if name == "crmr" else 0)
             result[name] = math.sqrt((moments @ moments + addition @ addition) / count)
-    if not categorical:
+    if categorical:
+        result |= {"srmr_mplus": _NAN, "srmr_mplus_nomean": _NAN}
+    else:
         result |= _mplus_srmr(group, sd, implied_sd)
     return result
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.ordinal_moments import ordinal_moments
 from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses
 
 Missing = Literal["listwise", "fiml", "pairwise"]
@@ -28,6 +29,75 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OrdinalPart:
+    """One group's thresholds and correlations with their asymptotic covariance, in lavaan's order of moments.
+
+    For every variable in turn its thresholds (ordinal) or minus its mean; then variances of measured variables; then
+    covariances of the pairs (0, 1), (0, 2) … (1, 2) ….
+    """
+
+    ordered: tuple[bool, ...]
+    thresholds: tuple[FloatArray, ...]
+    moments: FloatArray
+    nacov: FloatArray  # n times the sampling covariance of the moments
+
+    def counts(self) -> list[int]:
+        """Number of thresholds of every variable, 0 for measured ones."""
+        return [len(item) if ordinal else 0 for ordinal, item in zip(self.ordered, self.thresholds, strict=True)]
+
+    def of_columns(self, columns: IndexArray) -> "OrdinalPart":
+        """Return the moments of some variables in another order."""
+        size = len(self.ordered)
+        if columns.size == size and (columns == np.arange(size)).all():
+            return self
+        places = moment_places(self.ordered, self.counts())
+        chosen: list[int] = []
+        for column in columns.tolist():
+            chosen += places.levels[column]
+        chosen += [places.variances[column] for column in columns.tolist() if not self.ordered[column]]
+        for first in range(columns.size):
+            for second in range(first + 1, columns.size):
+                pair = sorted((int(columns[first]), int(columns[second])))
+                chosen.append(places.pairs[pair[0], pair[1]])
+        index = np.array(chosen, dtype=np.intp)
+        return OrdinalPart(
+            ordered=tuple(self.ordered[column] for column in columns.tolist()),
+            thresholds=tuple(self.thresholds[column] for column in columns.tolist()),
+            moments=self.moments[index],
+            nacov=self.nacov[np.ix_(index, index)],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MomentPlaces:
+    """Where each moment of ordinal data stands."""
+
+    levels: list[list[int]]  # of each variable: its thresholds, or its mean
+    variances: dict[int, int]  # measured variables
+    pairs: IndexArray  # (n_variables, n_variables), filled above the diagonal
+
+
+def moment_places(ordered: Sequence[bool], counts: Sequence[int]) -> MomentPlaces:
+    """Number the moments of ordinal and measured variables in lavaan's order."""
+    position = 0
+    levels: list[list[int]] = []
+    for ordinal, count in zip(ordered, counts, strict=True):
+        width = count if ordinal else 1
+        levels.append(list(range(position, position + width)))
+        position += width
+    variances: dict[int, int] = {}
+    for variable, ordinal in enumerate(ordered):
+        if not ordinal:
+            variances[variable] = position
+            position += 1
+    size = len(ordered)
+    pairs = np.full((size, size), -1, dtype=np.intp)
+    first, second = np.triu_indices(size, 1)
+    pairs[first, second] = position + np.arange(first.size)
+    return MomentPlaces(levels=levels, variances=variances, pairs=pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupSample:
     """One group's sample: moments of the columns, and the rows when there are any."""
 
@@ -37,6 +107,7 @@ class GroupSample:
     covariance: FloatArray  # divisor n, as maximum likelihood has it
     data: FloatArray | None  # (n, n_items); None when only moments were given
     cluster: IntArray | None  # cluster number of each row
+    ordinal: OrdinalPart | None = None  # when items are ordinal; `covariance` then holds polychoric correlations
 
     def of_columns(self, columns: IndexArray) -> "GroupSample":
         """Return the sample of some columns in another order."""
@@ -45,6 +116,7 @@ class GroupSample:
             mean=self.mean[columns],
             covariance=self.covariance[np.ix_(columns, columns)],
             data=None if self.data is None else self.data[:, columns],
+            ordinal=None if self.ordinal is None else self.ordinal.of_columns(columns),
         )
 
 
@@ -145,6 +217,56 @@ def complete_group(
         cluster=None if cluster is None else cluster[complete],
     )
     return sample, int((~complete).sum())
+
+
+def ordinal_groups(
+    parts: Sequence[tuple[str, FloatArray, IntArray | None]],
+    columns: Sequence[str],
+    ordered: Sequence[str],
+    missing: Missing,
+) -> tuple[list[GroupSample], int, tuple[str, ...]]:
+    """Estimate thresholds and polychoric correlations of every group; also return rows dropped and notes.
+
+    Raises
+    ------
+    AnalysisInputError
+        A category that a group lacks, a constant item, a pair without common answers.
+    """
+    flags = [name in ordered for name in columns]
+    everything = np.concatenate([values for _, values, _ in parts])
+    if missing == "listwise":
+        everything = everything[~np.isnan(everything).any(axis=1)]
+    levels = [np.unique(column[~np.isnan(column)]).tolist() for column in everything.T]
+    samples, dropped, notes = [], 0, []
+    for label, values, _ in parts:
+        where = f" in group {label}" if len(parts) > 1 else ""
+        try:
+            found = ordinal_moments(
+                values,
+                item_codes=columns,
+                ordered=flags,
+                missing="pairwise" if missing == "pairwise" else "listwise",
+                levels=levels if len(parts) > 1 else None,
+            )
+        except AnalysisInputError as error:
+            raise AnalysisInputError(f"group {label}: {error}" if where else str(error)) from None
+        assert found.nacov is not None
+        samples.append(
+            GroupSample(
+                label=label,
+                n=found.n_used,
+                mean=found.means,
+                covariance=found.covariance,
+                data=None,
+                cluster=None,
+                ordinal=OrdinalPart(
+                    ordered=found.ordered, thresholds=found.thresholds, moments=found.moments, nacov=found.nacov
+                ),
+            )
+        )
+        dropped += found.n_dropped
+        notes += [f"{note}{where}" for note in found.notes]
+    return samples, dropped, tuple(notes)
 
 
 def check_enough_rows(rows: FloatArray, values: FloatArray, columns: Sequence[str], label: str) -> None:
