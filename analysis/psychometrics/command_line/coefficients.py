@@ -24,10 +24,12 @@ def coefficient_rows(fit: ClusteredRegression) -> list[dict[str, Any]]:
     ]
 
 
-def coefficient_table(title: str, rows: Sequence[dict[str, Any]]) -> Section:
+def coefficient_table(title: str, rows: Sequence[dict[str, Any]], *, decimals: int = 3) -> Section:
     """Return such entries as a text table."""
     keys = ("name", "est", "se", "t", "df", "pvalue", "ci_lower", "ci_upper")
-    return Section(title=title, columns=keys, rows=[tuple(_cell(row[key]) for key in keys) for row in rows])
+    return Section(
+        title=title, columns=keys, rows=[tuple(_cell(row[key]) for key in keys) for row in rows], decimals=decimals
+    )
 
 
 def wald_entry(test: WaldTest) -> dict[str, Any]:

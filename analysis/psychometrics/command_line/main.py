@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "agreement": "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman",
     "one-with-many": "reciprocal one-with-many (Kenny): consensus, assimilation, dyadic and generalised reciprocity",
     "apim": "the actor-partner model: each role's outcome by its own and by the other's predictor",
+    "response-surface": "an outcome by both roles' scores: polynomial regression, surface, rivals, congruence",
     "irt": "graded response model: slopes, thresholds, information and scores",
     "dif": "differential item functioning between groups (ordinal logistic regression)",
 }
