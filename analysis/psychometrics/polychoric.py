@@ -27,7 +27,9 @@ BoolArray = npt.NDArray[np.bool_]
 LARGEST_RHO = 0.999
 #: A cell this improbable adds nothing that double precision could tell (lavaan's limit, too).
 TINY_PROBABILITY = float(np.sqrt(np.finfo(np.float64).eps))
-_MOST_STEPS = 60
+_NEWTON_STEPS = 20  # an ordinary pair needs three to six; after these the interval is halved
+_MOST_STEPS = 70
+_FLAT = 1e-9  # a slope per respondent that double precision can't tell from none
 _LAST_STEP = 1e-7  # Newton's next error is of the order of its square
 #: Eigenvalues below this share of the number of items count as not positive.
 _SINGULAR = 1e-10
@@ -254,22 +256,25 @@ def _maximise(tables: FloatArray, lower_items: FloatArray, upper_items: FloatArr
     converged = np.zeros(n_pairs, dtype=np.bool_)
     low, high = np.full(n_pairs, -LARGEST_RHO), np.full(n_pairs, LARGEST_RHO)
     active = np.arange(n_pairs)
-    for _ in range(_MOST_STEPS):
+    total = tables.sum(axis=(0, 1))
+    for step in range(_MOST_STEPS):
         current = rho[active]
-        gradient, curvature = _slopes(tables, lower_items, upper_items, current)
+        gradient, curvature, observed = _slopes(tables, lower_items, upper_items, current)
         low = np.where(gradient > 0, current, low)
         high = np.where(gradient > 0, high, current)
-        step = gradient / curvature
-        target = current + step
-        inside = (target > low) & (target < high)
-        target = np.where(inside, target, (low + high) / 2)
-        done = (np.abs(target - current) < _LAST_STEP) | (gradient == 0)
-        rho[active] = np.where(gradient == 0, current, target)
+        target = current + gradient / curvature
+        halving = (target <= low) | (target >= high) | (step >= _NEWTON_STEPS)
+        target = np.where(halving, (low + high) / 2, target)
+        # Where nothing contradicts a perfect correlation, the likelihood levels out towards it.
+        flat = (np.abs(current) > 0.9) & (np.abs(gradient) < _FLAT * total) & (observed < 1e-3 * total)
+        target = np.where(flat, np.sign(current) * LARGEST_RHO, np.where(gradient == 0, current, target))
+        done = flat | (np.abs(target - current) < _LAST_STEP)
+        rho[active] = target
         converged[active[done]] = True
         if done.all():
             break
         going = ~done
-        active, low, high = active[going], low[going], high[going]
+        active, low, high, total = active[going], low[going], high[going], total[going]
         tables, lower_items, upper_items = tables[:, :, going], lower_items[:, going], upper_items[:, going]
     near_limit = np.abs(rho) > LARGEST_RHO - 1e-6
     return np.where(near_limit, np.sign(rho) * LARGEST_RHO, rho), converged
@@ -324,8 +329,8 @@ def corner_densities(
 
 def _slopes(
     tables: FloatArray, lower_items: FloatArray, upper_items: FloatArray, rho: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return the first derivative of each log-likelihood, and minus the second (its expectation, if not positive)."""
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return each log-likelihood's slope, a positive curvature for Newton's step, and minus its second derivative."""
     probability = cell_probabilities(lower_items, upper_items, rho)
     density, change = corner_densities(lower_items, upper_items, rho)
     usable = probability > TINY_PROBABILITY
@@ -336,7 +341,7 @@ def _slopes(
     bend = (tables * cell_differences(change) * inverse).sum(axis=(0, 1))
     observed = (weighted * score).sum(axis=(0, 1)) - bend
     expected = tables.sum(axis=(0, 1)) * (score**2 * probability).sum(axis=(0, 1))
-    return gradient, np.where(observed > 0.1 * expected, observed, np.maximum(expected, 1e-300))
+    return gradient, np.where(observed > 0.1 * expected, observed, np.maximum(expected, 1e-300)), observed
 
 
 def pair_notes(
@@ -355,7 +360,10 @@ def pair_notes(
     varied = (n_categories[first] > 1) & (n_categories[second] > 1)
     for label, chosen in (
         ("no respondent answered both items, so no correlation", varied & (counts[first, second] == 0)),
-        ("items that agree or disagree (almost) perfectly; correlation at the limit of the search", fit.at_limit),
+        (
+            "nothing in the answers contradicts a perfect correlation, so it stands at the limit of the search",
+            fit.at_limit,
+        ),
         ("the search for the correlation did not settle", varied & (counts[first, second] > 0) & ~fit.converged),
     ):
         if chosen.any():

@@ -30,9 +30,9 @@ Progress = Callable[[float, str], None]
 ShareParts = Callable[[Callable[[DrawPart], "DrawnEigenvalues"], Iterable[DrawPart]], Iterable["DrawnEigenvalues"]]
 
 #: Draws per part. Fixed, so that the random numbers do not depend on how many workers share the parts.
-_DRAWS_PER_PART: Final = 25
+_DRAWS_PER_PART: Final[dict[RandomData, int]] = {"normal": 100, "permuted": 25}
 #: The largest communality of a one-factor solution (psych's uniquenesses stay above .005).
-_MOST_COMMUNALITY: Final = 0.995
+_MOST_LOADING: Final = 0.995**0.5
 _MOST_SWEEPS: Final = 300
 #: A sweep that moves no loading further ends the search; random data sets need no more than their quantiles show.
 _STILL: Final = 1e-7
@@ -143,7 +143,7 @@ def parallel_analysis(
     eigenvalues = eigenvalues_of(observed.matrix)
     job = _as_job(data, observed, kind=kind, random_data=chosen_data, missing=missing, factors=factors, who=who)
     seed = int(rng.integers(2**62))
-    parts = plan_parts(seed=seed, n_draws=n_draws, draws_per_part=_DRAWS_PER_PART)
+    parts = plan_parts(seed=seed, n_draws=n_draws, draws_per_part=_DRAWS_PER_PART[chosen_data])
     drawn: list[DrawnEigenvalues] = []
     for part, result in zip(parts, share_parts(job, parts), strict=True):
         drawn.append(result)
@@ -375,7 +375,8 @@ def factor_eigenvalues(matrices: FloatArray, *, still: float = _STILL) -> FloatA
     Notes
     -----
     The factor minimises the squared off-diagonal residuals (minres; Harman & Jones 1966): each loading in turn takes
-    its best value given the others, for all matrices at once, no communality above .995. R: `psych::fa(r, 1)$values`.
+    its best value given the others, then all take a Newton step together, no communality above .995; for all matrices
+    at once. R: `psych::fa(r, 1)$values`.
 
     Examples
     --------
@@ -385,30 +386,64 @@ def factor_eigenvalues(matrices: FloatArray, *, still: float = _STILL) -> FloatA
     >>> np.abs(factor_eigenvalues(r[None]).round(4)).tolist()
     [[2.3, 0.0, 0.0, 0.0]]
     """
-    n_matrices, n_items = len(matrices), matrices.shape[1]
     off_diagonal = matrices.copy()
-    diagonal = np.arange(n_items)
+    diagonal = np.arange(matrices.shape[1])
     off_diagonal[:, diagonal, diagonal] = 0.0
     loadings = _leading_direction(matrices)
-    most = np.sqrt(_MOST_COMMUNALITY)
-    active = np.arange(n_matrices)
+    active = np.arange(len(matrices))
     for _ in range(_MOST_SWEEPS):
-        rows, current = off_diagonal[active], loadings[active]
-        before = current.copy()
-        squares = (current**2).sum(axis=1)
-        for item in range(n_items):
-            own = current[:, item]
-            others = np.maximum(squares - own**2, 1e-12)
-            best = np.clip(np.einsum("mi,mi->m", rows[:, item], current) / others, -most, most)
-            squares = others + best**2
-            current[:, item] = best
-        loadings[active] = current
-        moving = np.abs(current - before).max(axis=1) > still
-        active = active[moving]
+        rows, before = off_diagonal[active], loadings[active]
+        swept = _sweep(rows, before)
+        loadings[active] = _newton_step(rows, swept)
+        # The sweep alone tells whether the minimum is reached: it moves unless every loading is best as it is.
+        active = active[np.abs(swept - before).max(axis=1) > still]
         if not len(active):
             break
     off_diagonal[:, diagonal, diagonal] = loadings**2
     return eigenvalues_of(off_diagonal)
+
+
+def _sweep(off_diagonal: FloatArray, loadings: FloatArray) -> FloatArray:
+    """Give each loading in turn its best value given the others."""
+    current = loadings.copy()
+    squares = (current**2).sum(axis=1)
+    for item in range(current.shape[1]):
+        others = np.maximum(squares - current[:, item] ** 2, 1e-12)
+        best = np.einsum("mi,mi->m", off_diagonal[:, item, :], current) / others
+        best = np.minimum(np.maximum(best, -_MOST_LOADING), _MOST_LOADING)
+        squares = others + best**2
+        current[:, item] = best
+    return current
+
+
+def _newton_step(off_diagonal: FloatArray, loadings: FloatArray) -> FloatArray:
+    """Move all loadings at once towards where the slopes vanish, wherever that lowers the squared residuals."""
+    diagonal = np.arange(loadings.shape[1])
+    others = (loadings**2).sum(axis=1, keepdims=True) - loadings**2
+    slope = loadings * others - _times(off_diagonal, loadings)
+    curvature = 2 * loadings[:, :, None] * loadings[:, None, :] - off_diagonal
+    # A loading at its bound that would go beyond stays there, and the others move as if it were fixed.
+    free = ~((np.abs(loadings) >= _MOST_LOADING) & (slope * loadings < 0))
+    curvature *= free[:, :, None] & free[:, None, :]
+    curvature[:, diagonal, diagonal] = np.where(free, np.maximum(others, 1e-6), 1.0)
+    try:
+        step = np.linalg.solve(curvature, (slope * free)[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:
+        return loadings
+    moved = np.clip(loadings - step, -_MOST_LOADING, _MOST_LOADING)
+    better = _squared_residuals(off_diagonal, moved) <= _squared_residuals(off_diagonal, loadings)
+    return np.where(better[:, None], moved, loadings)
+
+
+def _squared_residuals(off_diagonal: FloatArray, loadings: FloatArray) -> FloatArray:
+    """Return the sum of squares that depends on the loadings."""
+    fitted = (loadings * _times(off_diagonal, loadings)).sum(axis=1)
+    squares = (loadings**2).sum(axis=1) ** 2 - (loadings**4).sum(axis=1)
+    return np.asarray(squares - 2 * fitted, dtype=np.float64)
+
+
+def _times(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
+    return np.asarray((matrices @ vectors[:, :, None])[:, :, 0], dtype=np.float64)
 
 
 def _leading_direction(matrices: FloatArray) -> FloatArray:
@@ -416,8 +451,7 @@ def _leading_direction(matrices: FloatArray) -> FloatArray:
     _, vectors = np.linalg.eigh(matrices)
     first = vectors[:, :, -1]
     value = np.einsum("mi,mij,mj->m", first, matrices, first)
-    most = np.sqrt(_MOST_COMMUNALITY)
-    return np.asarray(np.clip(first * np.sqrt(value)[:, None], -most, most), dtype=np.float64)
+    return np.asarray(np.clip(first * np.sqrt(value)[:, None], -_MOST_LOADING, _MOST_LOADING), dtype=np.float64)
 
 
 def _leading(above: npt.NDArray[np.bool_]) -> int:
