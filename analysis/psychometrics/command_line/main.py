@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "describe": "each item's distribution, missing answers, floor and ceiling",
     "correlations": "Pearson or polychoric correlations of all pairs of columns, with thresholds",
     "retention": "how many factors: parallel analysis, minimum average partial correlation, scree",
+    "cfa": "confirmatory factor analysis and structural equation models in lavaan's syntax",
     "agreement": "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman",
     "one-with-many": "reciprocal one-with-many (Kenny): consensus, assimilation, dyadic and generalised reciprocity",
     "apim": "the actor-partner model: each role's outcome by its own and by the other's predictor",

@@ -329,6 +329,20 @@ def _options(
     if clustered and estimator == "ML":
         estimator = "MLR"
     chosen: Missing = missing or "listwise"
+    if estimator != "WLSMV" and ordered:
+        raise AnalysisInputError(
+            f"estimator {estimator} requires measured items; got ordinal ones. Remedy: use WLSMV, or drop `ordered`."
+        )
+    allowed = ("listwise", "pairwise") if estimator == "WLSMV" else ("listwise", "fiml")
+    if chosen not in allowed:
+        raise AnalysisInputError(
+            f"estimator {estimator} requires missing to be one of {', '.join(allowed)}; got {chosen}. "
+            f"Remedy: choose {allowed[1]}."
+        )
+    if clustered and estimator == "WLSMV":
+        raise AnalysisInputError(
+            "cluster requires estimator MLR; got WLSMV. Remedy: use MLR, or bootstrap whole clusters."
+        )
     if clustered and meanstructure is None:
         meanstructure = True
     return FitOptions(
