@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, str] = {
     "cfa": "confirmatory factor analysis and structural equation models in lavaan's syntax",
     "agreement": "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman",
     "one-with-many": "reciprocal one-with-many (Kenny): consensus, assimilation, dyadic and generalised reciprocity",
+    "multilevel": "patients within clinicians: ICC by REML, design effect, patients needed, shrunken means",
+    "generalisability": "(patients : clinicians) x items: variance components, generalisability, decision study",
     "apim": "the actor-partner model: each role's outcome by its own and by the other's predictor",
     "response-surface": "an outcome by both roles' scores: polynomial regression, surface, rivals, congruence",
     "irt": "graded response model: slopes, thresholds, information and scores",
