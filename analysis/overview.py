@@ -16,6 +16,7 @@ from scoring.models import DyadScore
 from scoring.services import DOMAINS
 from studies.access import StudyAccess
 from studies.models import Site, Study, Visit
+from studies.scope import beyond_sites
 
 ROLES = ("patient", "clinician")
 DOMAIN_COLUMNS = tuple(f"{role}_{domain}" for role in ROLES for domain in DOMAINS)
@@ -225,9 +226,10 @@ def role_norms(study: Study, *, form: str) -> tuple[dict[str, Norm], int]:
             f"sum_{column}": Sum(off_middle),
             f"squares_{column}": Sum(off_middle * off_middle),
         }
-    row = DyadScore.objects.filter(study=study, form=form, is_eligible=True, visit__wave__is_follow_up=False).aggregate(
-        **figures
-    )
+    with beyond_sites():  # the study's norm, also for who sees one site
+        row = DyadScore.objects.filter(
+            study=study, form=form, is_eligible=True, visit__wave__is_follow_up=False
+        ).aggregate(**figures)
     n = int(row["n"])
     norms = {
         column: _norm(row[f"n_{column}"], row[f"sum_{column}"], row[f"squares_{column}"])

@@ -14,6 +14,7 @@ from instruments.definitions import Instrument, Role
 from instruments.questionnaire import Questionnaire
 from instruments.released import released_instrument
 from studies.models import Visit
+from studies.scope import ScopedManager
 
 
 def new_token() -> str:
@@ -72,6 +73,10 @@ class AdministrationQuerySet(models.QuerySet["Administration"]):
         )
 
 
+class AdministrationManager(ScopedManager.from_queryset(AdministrationQuerySet)):  # type: ignore[misc]
+    study_path, site_path = "visit__dyad__study", "visit__dyad__clinician__site"
+
+
 class Administration(models.Model):
     """One questionnaire given to one person: the current answers, compact.
 
@@ -103,7 +108,7 @@ class Administration(models.Model):
     last_sequence = models.PositiveIntegerField(default=0)
     median_item_seconds = models.FloatField(null=True, blank=True)
 
-    objects = AdministrationQuerySet.as_manager()
+    objects = AdministrationManager()
 
     class Meta:
         verbose_name = _("administration")

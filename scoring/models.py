@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from studies.leases import Leased, LeaseQuerySet
 from studies.models import Study, Visit
+from studies.scope import ScopedManager
 
 #: The stamp of a request that was never answered.
 NEVER = uuid.UUID(int=0)
@@ -103,6 +104,10 @@ class DyadScoreQuerySet(models.QuerySet["DyadScore"]):
             cursor.executemany(statement, rows)
 
 
+class DyadScoreManager(ScopedManager.from_queryset(DyadScoreQuerySet)):  # type: ignore[misc]
+    study_path, site_path = "study", "visit__dyad__clinician__site"
+
+
 class DyadScore(models.Model):
     """The scores of one visit: both roles' forms and, where the dyad is eligible, what lies between them.
 
@@ -132,7 +137,7 @@ class DyadScore(models.Model):
     rules_version = models.CharField(max_length=20)
     scored_at = models.DateTimeField()
 
-    objects = DyadScoreQuerySet.as_manager()
+    objects = DyadScoreManager()
 
     class Meta:
         verbose_name = _("dyad score")

@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 
+from studies import scope
 from studies.models import Clinician, Member, Site, Study
 
 Role = Member.Role
@@ -94,7 +95,7 @@ class StudyAccess:
 
 
 def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess:
-    """The study with this code, if the person holds one of these roles in it.
+    """The study with this code, if the person holds one of these roles in it; inside a request it opens its rows.
 
     Sites count over the roles that were asked for: someone who coordinates one site and is a researcher of the whole
     study sees one site's visits and every site's scores. A superuser counts as everything but a clinician.
@@ -113,20 +114,35 @@ def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess
         if study is None:
             raise Http404
         everything = frozenset(role.value for role in Role if role is not Role.CLINICIAN)
+        scope.reach(study.pk, None)
         return StudyAccess(study=study, roles=everything, site_ids=None, user_id=user.pk)
-    memberships = list(Member.objects.filter(study__code=code, user_id=user.pk).select_related("study"))
+    memberships = _memberships(user.pk, code)
     if not memberships:
         raise Http404
     granting = [membership for membership in memberships if membership.role in roles]
     if not granting:
         raise PermissionDenied(_("Your role in this study does not include this page."))
     everywhere = any(membership.site_id is None for membership in granting)
+    site_ids = None if everywhere else frozenset(m.site_id for m in granting if m.site_id is not None)
+    study = memberships[0].study
+    scope.reach(study.pk, site_ids)
     return StudyAccess(
-        study=memberships[0].study,
+        study=study,
         roles=frozenset(membership.role for membership in memberships),
-        site_ids=None if everywhere else frozenset(m.site_id for m in granting if m.site_id is not None),
+        site_ids=site_ids,
         user_id=user.pk,
     )
+
+
+def _memberships(user_id: int, code: str) -> list[Member]:
+    """The person's roles in the study with this code; looked up once in a request."""
+    current = scope.current()
+    if current is not None and (user_id, code) in current.memberships:
+        return current.memberships[user_id, code]
+    memberships = list(Member.objects.filter(study__code=code, user_id=user_id).select_related("study"))
+    if current is not None:
+        current.memberships[user_id, code] = memberships
+    return memberships
 
 
 def whole_study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess:

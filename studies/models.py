@@ -10,6 +10,8 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from studies.scope import ScopedManager
+
 code_validator = RegexValidator(
     r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z",
     _("Use letters, digits, hyphens and underscores, beginning with a letter or digit."),
@@ -46,6 +48,10 @@ class Study(models.Model):
         return self.title
 
 
+class SiteManager(ScopedManager["Site"]):
+    study_path, site_path = "study", "pk"
+
+
 class Site(models.Model):
     """A practice or clinic of a study."""
 
@@ -53,6 +59,8 @@ class Site(models.Model):
     code = models.CharField(_("code"), max_length=20, validators=[code_validator])
     name = models.CharField(_("name"), max_length=200)
     target_dyads = models.PositiveIntegerField(_("target number of dyads"), default=0)
+
+    objects = SiteManager()
 
     class Meta:
         verbose_name = _("site")
@@ -103,6 +111,10 @@ class Member(models.Model):
         return f"{self.user} ({self.get_role_display()})"
 
 
+class ClinicianManager(ScopedManager["Clinician"]):
+    study_path, site_path = "site__study", "site"
+
+
 class Clinician(models.Model):
     """A clinician who is rated and who rates; `user` is set when the clinician can sign in."""
 
@@ -112,6 +124,8 @@ class Clinician(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="clinicians"
     )
     characteristics = models.JSONField(default=dict, blank=True)
+
+    objects = ClinicianManager()
 
     class Meta:
         verbose_name = _("clinician")
@@ -123,11 +137,17 @@ class Clinician(models.Model):
         return self.code
 
 
+class PatientManager(ScopedManager["Patient"]):
+    study_path, site_path = "site__study", "site"
+
+
 class Patient(models.Model):
     """A patient, known here by a study code only."""
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="patients")
     code = models.CharField(_("study code"), max_length=40, validators=[code_validator])
+
+    objects = PatientManager()
 
     class Meta:
         verbose_name = _("patient")
@@ -139,6 +159,10 @@ class Patient(models.Model):
         return self.code
 
 
+class DyadManager(ScopedManager["Dyad"]):
+    study_path, site_path = "study", "clinician__site"
+
+
 class Dyad(models.Model):
     """One patient with one clinician: the relationship that both are asked about."""
 
@@ -146,6 +170,8 @@ class Dyad(models.Model):
     clinician = models.ForeignKey(Clinician, on_delete=models.PROTECT, related_name="dyads")
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="dyads")
     code = models.CharField(_("dyad"), max_length=80)
+
+    objects = DyadManager()
 
     class Meta:
         verbose_name = _("dyad")
@@ -179,6 +205,10 @@ class Wave(models.Model):
         return self.label
 
 
+class VisitManager(ScopedManager["Visit"]):
+    study_path, site_path = "dyad__study", "dyad__clinician__site"
+
+
 class Visit(models.Model):
     """One dyad at one wave: what the two matched questionnaires belong to."""
 
@@ -189,6 +219,8 @@ class Visit(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     #: Which page's form asked for it: sent twice, it makes one visit.
     request_key = models.UUIDField(null=True, unique=True, editable=False)
+
+    objects = VisitManager()
 
     class Meta:
         verbose_name = _("visit")

@@ -48,6 +48,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "healing_survey.middleware.record_refusals",
+    "healing_survey.policy.EnforcePolicy",
 ]
 
 ROOT_URLCONF = "healing_survey.urls"
