@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "apim": "the actor-partner model: each role's outcome by its own and by the other's predictor",
     "response-surface": "an outcome by both roles' scores: polynomial regression, surface, rivals, congruence",
     "retest": "two occasions: ICC, SEM, smallest detectable change; with a change question also AUC and MIC",
+    "content-validity": "experts' ratings of relevance (I-CVI, kappa, S-CVI) and their sorting of items",
     "irt": "graded response model: slopes, thresholds, information and scores",
     "dif": "differential item functioning between groups (ordinal logistic regression)",
 }
