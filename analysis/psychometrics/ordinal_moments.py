@@ -26,7 +26,13 @@ from analysis.psychometrics.polychoric import (
     symmetric,
     usable_rows,
 )
-from analysis.psychometrics.polyserial import PolyserialScores, pearson_rho, polyserial_rho, polyserial_scores
+from analysis.psychometrics.polyserial import (
+    PolyserialScores,
+    improbable_rows,
+    pearson_rho,
+    polyserial_rho,
+    polyserial_scores,
+)
 from analysis.psychometrics.response_matrix import FloatArray, IntArray, Missing, as_item_codes, read_only
 
 Asymptotic = Literal["full", "diagonal", "none"]
@@ -102,8 +108,10 @@ def ordinal_moments(
     -----
     Muthén (1984), as lavaan 0.6-14 computes it. With SC the scores of the univariate and bivariate likelihoods,
     B = [[A₁₁, 0], [A₂₁, A₂₂]] the sums of their products (A₁₁ within variables, A₂₂ diagonal), the covariance matrix is
-    B⁻¹ (SC'SC) B⁻ᵀ. For ordinal items a row's influence on a correlation depends only on its pair of categories, so the
-    tables of all pairs give every sum except those between different pairs. R: `lavInspect(fit, "gamma")` and
+    B⁻¹ (SC'SC) B⁻ᵀ. Unlike lavaan, every row counts for a polyserial correlation, however extreme its measurement:
+    lavaan leaves out rows whose likelihood is below 1.5e-8, which depends on the unit; a note says where that would
+    make a difference. For ordinal items a row's influence on a correlation depends only on its pair of categories, so
+    that the tables of all pairs give every sum except those between different pairs. R: `lavInspect(fit, "gamma")` and
     `lavInspect(fit, "wls.obs")` of `lavaan::cfa(…, ordered = TRUE)`.
 
     Examples
@@ -132,6 +140,7 @@ def ordinal_moments(
     if asymptotic != "none" or keep_influence:
         estimates.refuse_perfect_pairs(who=who)
         nacov, diagonal, influence = _uncertainty(estimates, asymptotic, keep_influence)
+        _refuse_certainty(diagonal, estimates, who=who)
     return OrdinalMoments(
         item_codes=codes,
         ordered=tuple(bool(flag) for flag in is_ordinal),
@@ -343,6 +352,12 @@ def _estimate(
         z = standardised[:, place]
         rho, converged = polyserial_rho(z, encoded.numbers, thresholds)
         correlation[position, ordinal] = correlation[ordinal, position] = rho
+        improbable = improbable_rows(z, float(np.sqrt(variances[position])), encoded.numbers, thresholds, rho)
+        if improbable.any():
+            notes.append(
+                f"{codes[position]} has extreme values in up to {int(improbable.max())} rows that lavaan leaves out of "
+                "its polyserial correlations, by a rule that depends on the unit of measurement; here every row counts"
+            )
         if not converged.all():
             unsettled = ", ".join(codes[i] for i in ordinal[~converged])
             notes.append(f"the search for the correlation did not settle: {codes[position]} with {unsettled}")
@@ -700,6 +715,7 @@ def _pair_influence(estimates: _Estimates, threshold_tables: tuple[FloatArray, .
     inverse = 1 / np.where(probability > TINY_PROBABILITY, probability, np.inf)
     score = cell_differences(density) * inverse
     information = (tables * score**2).sum(axis=(0, 1))
+    _refuse_uninformative(information, estimates, first, second)
     weight = tables * score * inverse
     by_first = _threshold_products(weight, lower_items, upper_items, rho)
     by_second = _threshold_products(weight.transpose(1, 0, 2), upper_items, lower_items, rho)
@@ -711,8 +727,40 @@ def _pair_influence(estimates: _Estimates, threshold_tables: tuple[FloatArray, .
     result[:, 1:, 1:] = estimates.n_rows * score.transpose(2, 0, 1)
     result -= np.einsum("pct,tp->pc", padded[first], by_first)[:, :, None]
     result -= np.einsum("pct,tp->pc", padded[second], by_second)[:, None, :]
-    result /= np.where(information > 0, information, np.inf)[:, None, None]
+    result /= information[:, None, None]
     return result
+
+
+def _refuse_certainty(diagonal: FloatArray | None, estimates: _Estimates, *, who: str) -> None:
+    # A handful of answers can lie so evenly that the first-order variance vanishes; its reciprocal is a weight.
+    if diagonal is None:
+        return
+    variances = estimates.variances
+    first, second = np.triu_indices(estimates.n_items, k=1)
+    unit = np.concatenate(
+        [
+            variances[estimates.threshold_items()],
+            variances[estimates.measured] ** 2,
+            variances[first] * variances[second],
+        ]
+    )
+    certain = np.flatnonzero(~(diagonal > 1e-14 * unit))
+    if len(certain):
+        raise AnalysisInputError(
+            f"{who} requires more respondents: from {estimates.n_rows} rows the sampling variance of "
+            f"{estimates.moment_names()[certain[0]]} cannot be estimated (it would be 0). Remedy: collect more forms."
+        )
+
+
+def _refuse_uninformative(information: FloatArray, estimates: _Estimates, first: IntArray, second: IntArray) -> None:
+    # A likelihood that is flat even to double precision has no curvature to divide by.
+    flat = np.flatnonzero(~(information > 1e-250))
+    if len(flat):
+        one, two = (estimates.codes[estimates.ordinal[items[flat[0]]]] for items in (first, second))
+        raise AnalysisInputError(
+            f"ordinal_moments requires answers that tell something about every correlation; {one} and {two} have too "
+            "few combinations of categories for that. Remedy: join rare categories, or leave one of the two out."
+        )
 
 
 def _threshold_products(weight: FloatArray, own: FloatArray, others: FloatArray, rho: FloatArray) -> FloatArray:

@@ -361,7 +361,7 @@ def pair_notes(
     for label, chosen in (
         ("no respondent answered both items, so no correlation", varied & (counts[first, second] == 0)),
         (
-            "nothing in the answers contradicts a perfect correlation, so it stands at the limit of the search",
+            "the answers fit a perfect correlation best, so it stands at the limit of the search",
             fit.at_limit,
         ),
         ("the search for the correlation did not settle", varied & (counts[first, second] > 0) & ~fit.converged),

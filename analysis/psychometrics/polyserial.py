@@ -18,6 +18,7 @@ Categories = npt.NDArray[np.uint8]
 #: lavaan's bounds of the search for a polyserial correlation.
 LARGEST_POLYSERIAL = 0.995
 _LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
+_LAVAAN_LEAST = float(np.sqrt(np.finfo(np.float64).eps))
 _MOST_STEPS = 60
 _LAST_STEP = 1e-7
 _MOST_NUMBERS = 2_000_000  # rows × items worked on at once, to bound memory
@@ -174,6 +175,19 @@ def polyserial_scores(
         upper=density_up * inverse / root,
         lower=-density_down * inverse / root,
     )
+
+
+def improbable_rows(
+    measured: FloatArray, sd: float, ordinal: Categories, thresholds: FloatArray, rho: FloatArray
+) -> npt.NDArray[np.int64]:
+    """Count for each ordinal item the rows whose likelihood lies below 1.5e-8 in the variable's own unit.
+
+    lavaan leaves such rows out of the polyserial correlation, so that its answer depends on the unit.
+    """
+    z, upper, lower, both = _limits(measured, ordinal, thresholds)
+    root = np.sqrt(1 - rho * rho)
+    probability = np.maximum(ndtr((upper - rho * z) / root) - ndtr((lower - rho * z) / root), _LEAST_PROBABILITY)
+    return np.asarray((both & (_density(z) / sd * probability < _LAVAAN_LEAST)).sum(axis=0), dtype=np.int64)
 
 
 def pearson_rho(first: FloatArray, second: FloatArray) -> float:

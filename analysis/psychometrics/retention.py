@@ -352,6 +352,8 @@ def _shuffled(values: Answers, present: npt.NDArray[np.bool_], rng: np.random.Ge
 
 def _drawn(matrices: FloatArray, factors: bool) -> DrawnEigenvalues:
     n_items = matrices.shape[1]
+    # The few rows that share two items may hold one of them constant: then they show no relation.
+    matrices = np.nan_to_num(matrices, nan=0.0)
     return DrawnEigenvalues(
         components=eigenvalues_of(matrices),
         factors=factor_eigenvalues(matrices, still=_STILL_RANDOM) if factors else np.zeros((0, n_items)),

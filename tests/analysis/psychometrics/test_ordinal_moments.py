@@ -130,3 +130,20 @@ def test_unusable_input_is_refused_by_name() -> None:
         ordinal_moments(data, asymptotic="some")  # type: ignore[arg-type]
     with pytest.raises(AnalysisInputError, match="at most 30 categories; item 1 has 40"):
         ordinal_moments(np.column_stack([np.arange(40.0), data]))
+
+
+def test_too_little_to_say_how_uncertain_is_refused() -> None:
+    """A flat likelihood names its pair, a vanishing variance its moment; the estimates alone are still to be had."""
+    even = np.array([[2.0, 2.0, 3.0], [1.0, 2.0, 1.0], [2.0, 3.0, 2.0]])
+    with pytest.raises(AnalysisInputError, match="from 3 rows the sampling variance of item 2~~item 3"):
+        ordinal_moments(even)
+    assert ordinal_moments(even, asymptotic="none").correlation[1, 2] == pytest.approx(0, abs=1e-12)
+
+
+def test_nearly_perfect_pairs_have_lavaans_uncertainty() -> None:
+    """At the limit of the search the asymptotic variance is still lavaan's (muthen1984 on a diagonal 3 × 3 table)."""
+    item = np.repeat([1.0, 2.0, 3.0], [4, 5, 7])
+    result = ordinal_moments(np.column_stack([item, item]))
+    # WLS.W × n as printed by R to ten digits.
+    expected = [1.856767469, 1.584994599, 1.856767469, 1.584994599, 0.004161639]
+    np.testing.assert_allclose(result.nacov_diagonal, expected, rtol=1e-6)

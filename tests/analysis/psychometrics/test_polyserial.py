@@ -78,3 +78,16 @@ def test_pearson_with_fixed_margins_is_the_maximum_of_its_likelihood() -> None:
     assert pearson_rho(one, two) == pytest.approx(slow, abs=1e-6)
     assert np.isnan(pearson_rho(np.array([1.0, np.nan]), np.array([np.nan, 1.0])))
     assert pearson_rho(np.array([2.0, -2.0, 0.1, np.nan]), np.array([2.0, -2.0, 0.1, 3.0])) == 0.999
+
+
+def test_extreme_measurements_count_in_any_unit_and_lavaans_rule_is_said() -> None:
+    """The correlation is the same in any unit; a note tells where lavaan leaves rows out."""
+    rng = np.random.default_rng(4)
+    z = rng.standard_normal(500)
+    category = np.searchsorted([-1.0, 0.5], 0.5 * z + 0.9 * rng.standard_normal(500)) + 1.0
+    z[0] = 7.0
+    plain = ordinal_moments(np.column_stack([z, category]), ordered=[False, True], item_codes=["y", "x"])
+    assert any(note.startswith("y has extreme values in up to 1 rows") for note in plain.notes)
+    shrunk = ordinal_moments(np.column_stack([1e-8 * z, category]), ordered=[False, True])
+    assert shrunk.correlation[0, 1] == pytest.approx(plain.correlation[0, 1], abs=1e-9)
+    assert not any("extreme values" in note for note in shrunk.notes)
