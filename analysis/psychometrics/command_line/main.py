@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "correlations": "Pearson or polychoric correlations of all pairs of columns, with thresholds",
     "retention": "how many factors: parallel analysis, minimum average partial correlation, scree",
     "cfa": "confirmatory factor analysis and structural equation models in lavaan's syntax",
+    "dynamic-cutoffs": "fit index cut-offs simulated for one factor model and number of respondents",
     "agreement": "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman",
     "one-with-many": "reciprocal one-with-many (Kenny): consensus, assimilation, dyadic and generalised reciprocity",
     "multilevel": "patients within clinicians: ICC by REML, design effect, patients needed, shrunken means",
