@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from analysis.psychometrics.response_matrix import FloatArray
+from analysis.psychometrics.sem.matrices import inverse_and_logdet
 from analysis.psychometrics.sem.model import (
     GroupLayout,
     GroupState,
@@ -22,17 +22,6 @@ from analysis.psychometrics.sem.model import (
     sigma_directions,
 )
 from analysis.psychometrics.sem.sample_statistics import GroupSample
-
-
-def inverse_and_logdet(matrix: FloatArray) -> tuple[FloatArray, float] | None:
-    """Invert a positive definite matrix; None when it is not."""
-    try:
-        factor = cho_factor(matrix, lower=True, check_finite=False)
-    except np.linalg.LinAlgError:
-        return None
-    diagonal = np.diag(factor[0])
-    inverse: FloatArray = cho_solve(factor, np.eye(len(matrix)), check_finite=False)
-    return (inverse + inverse.T) / 2, 2.0 * float(np.log(diagonal).sum())
 
 
 class MaximumLikelihood:

@@ -13,7 +13,9 @@ from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import FloatArray, read_only
 from analysis.psychometrics.sem import fit_measures as measures
 from analysis.psychometrics.sem.continuous import MaximumLikelihood
+from analysis.psychometrics.sem.fiml import FullInformation, full_information_inference
 from analysis.psychometrics.sem.inference import Inference, complete_data_inference
+from analysis.psychometrics.sem.matrices import IndexArray
 from analysis.psychometrics.sem.model import GroupLayout, GroupState, fixed_value, group_layouts, group_state
 from analysis.psychometrics.sem.optimisation import Minimum, Objective, minimise
 from analysis.psychometrics.sem.ordinal import DiagonallyWeightedLeastSquares, ordinal_inference
@@ -30,12 +32,12 @@ from analysis.psychometrics.sem.parameter_table import (
 )
 from analysis.psychometrics.sem.sample_statistics import (
     GroupSample,
-    IndexArray,
     Missing,
     Moments,
     SampleStatistics,
     complete_group,
     from_moments,
+    incomplete_group,
     ordinal_groups,
     split_rows,
 )
@@ -251,6 +253,7 @@ def fit_model(
             columns=columns,
             missing=options.missing,
             ordered=options.ordered if options.estimator == "WLSMV" else (),
+            complete=variable_names(options.syntax.terms, {}, fixed_x=options.fixed_x).exogenous,
             groups=groups,
             cluster=cluster,
         )
@@ -266,6 +269,7 @@ def prepare_sample(
     columns: Sequence[str] | None = None,
     missing: Missing = "listwise",
     ordered: Sequence[str] = (),
+    complete: Sequence[str] = (),
     groups: Sequence[object] | None = None,
     cluster: Sequence[object] | None = None,
 ) -> SampleStatistics:
@@ -277,6 +281,8 @@ def prepare_sample(
         As in `fit_model`.
     ordered : sequence of str
         Ordinal items (with any of them the sample is one for WLSMV).
+    complete : sequence of str
+        Columns that missing='fiml' needs complete rows of: observed predictors, whose distribution is not modelled.
     columns : sequence of str, optional
         The columns that the models use; default all.
 
@@ -298,7 +304,10 @@ def prepare_sample(
             notes=notes,
         )
     for label, values, clusters in parts:
-        group, dropped = complete_group(label, values, clusters, chosen, several=len(parts) > 1)
+        if missing == "fiml":
+            group, dropped = incomplete_group(label, values, clusters, chosen, complete, several=len(parts) > 1)
+        else:
+            group, dropped = complete_group(label, values, clusters, chosen, several=len(parts) > 1)
         samples.append(group)
         n_dropped += dropped
     return SampleStatistics(
@@ -384,7 +393,7 @@ def _of_columns(sample: SampleStatistics, columns: Sequence[str]) -> SampleStati
     places = np.array([sample.item_codes.index(name) for name in columns], dtype=np.intp)
     return SampleStatistics(
         item_codes=tuple(columns),
-        groups=tuple(group.of_columns(places) for group in sample.groups),
+        groups=tuple(group.of_columns(places, columns) for group in sample.groups),
         missing=sample.missing,
         with_means=sample.with_means,
         n_dropped=sample.n_dropped,
@@ -397,7 +406,8 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
     n_groups = len(sample.groups)
     means = options.meanstructure
     if means is None:
-        means = sample.with_means and (n_groups > 1 or sample.missing == "fiml")
+        means = sample.with_means and n_groups > 1
+    means = means or sample.missing == "fiml"
     table = build_parameter_table(
         options.syntax,
         n_groups=n_groups,
@@ -426,8 +436,10 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
         [(group.covariance, group.mean) for group in sample.groups],
         [group.ordinal.counts() for group in sample.groups if group.ordinal is not None],
     )
-    objective: MaximumLikelihood | DiagonallyWeightedLeastSquares
-    if table.categorical:
+    objective: MaximumLikelihood | FullInformation | DiagonallyWeightedLeastSquares
+    if sample.missing == "fiml":
+        objective = FullInformation(layouts, sample.groups, table.n_free)
+    elif table.categorical:
         theta_scaled = options.parameterization == "theta"
         objective = DiagonallyWeightedLeastSquares(layouts, sample.groups, table.n_free, theta_scaled=theta_scaled)
         _check_ordinal_model(table)
@@ -449,10 +461,12 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
     identified, directions = _identification(objective, minimum.theta, basis, table)
     if isinstance(objective, DiagonallyWeightedLeastSquares):
         inference = ordinal_inference(objective, minimum.theta, basis, level_constraints=_level_constraints(table))
+    elif isinstance(objective, FullInformation):
+        robust = options.estimator == "MLR"
+        inference = full_information_inference(objective, minimum.theta, basis, exogenous, robust=robust)
     else:
-        inference = complete_data_inference(
-            objective, minimum.theta, basis, exogenous, robust=options.estimator == "MLR"
-        )
+        robust = options.estimator == "MLR"
+        inference = complete_data_inference(objective, minimum.theta, basis, exogenous, robust=robust)
     return _assembled(
         options,
         sample,

@@ -9,9 +9,10 @@ import numpy as np
 from analysis.psychometrics.response_matrix import FloatArray
 from analysis.psychometrics.sem import fit_measures as measures
 from analysis.psychometrics.sem.continuous import MaximumLikelihood
+from analysis.psychometrics.sem.matrices import IndexArray
 from analysis.psychometrics.sem.model import GroupLayout
 from analysis.psychometrics.sem.robust_tests import baseline_test, baseline_trace, saturated_trace
-from analysis.psychometrics.sem.sample_statistics import GroupSample, IndexArray, cluster_sums
+from analysis.psychometrics.sem.sample_statistics import GroupSample, cluster_sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

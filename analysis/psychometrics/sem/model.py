@@ -19,9 +19,8 @@ import numpy.typing as npt
 
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import FloatArray
+from analysis.psychometrics.sem.matrices import IndexArray
 from analysis.psychometrics.sem.parameter_table import ParameterRow, ParameterTable
-
-IndexArray = npt.NDArray[np.intp]
 
 _PATH, _COVARIANCE, _MEAN, _THRESHOLD, _SCALE = range(5)
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from analysis.psychometrics.response_matrix import FloatArray
 from analysis.psychometrics.sem import fit_measures as measures
-from analysis.psychometrics.sem.continuous import inverse_and_logdet
 from analysis.psychometrics.sem.inference import Inference, inverse_in_basis, undefined_inference
+from analysis.psychometrics.sem.matrices import IndexArray, inverse_and_logdet
 from analysis.psychometrics.sem.model import (
     GroupLayout,
     GroupState,
@@ -24,7 +24,7 @@ from analysis.psychometrics.sem.model import (
     sigma_jacobian,
     threshold_indices,
 )
-from analysis.psychometrics.sem.sample_statistics import GroupSample, IndexArray, OrdinalPart, moment_places
+from analysis.psychometrics.sem.sample_statistics import GroupSample, OrdinalPart, moment_places
 
 #: lavaan's bound below which a polychoric matrix does not count as positive definite (√ of double precision).
 _POSITIVE = 1.5e-8

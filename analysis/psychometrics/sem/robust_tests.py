@@ -11,7 +11,8 @@ import numpy as np
 
 from analysis.psychometrics.response_matrix import FloatArray
 from analysis.psychometrics.sem.fit_measures import StandardTest
-from analysis.psychometrics.sem.sample_statistics import GroupSample, IndexArray, cluster_sums
+from analysis.psychometrics.sem.matrices import IndexArray
+from analysis.psychometrics.sem.sample_statistics import GroupSample, cluster_sums
 
 _ROWS_AT_ONCE = 2000
 

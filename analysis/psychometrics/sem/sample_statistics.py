@@ -10,9 +10,10 @@ import numpy.typing as npt
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.ordinal_moments import ordinal_moments
 from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses
+from analysis.psychometrics.sem.matrices import IndexArray
+from analysis.psychometrics.sem.missing_data import IncompleteRows, estimate_moments, incomplete_rows
 
 Missing = Literal["listwise", "fiml", "pairwise"]
-IndexArray = npt.NDArray[np.intp]
 
 _WHO = "fit_model"
 #: Eigenvalues of a correlation matrix below this count as zero.
@@ -107,10 +108,17 @@ class GroupSample:
     covariance: FloatArray  # divisor n, as maximum likelihood has it
     data: FloatArray | None  # (n, n_items); None when only moments were given
     cluster: IntArray | None  # cluster number of each row
+    incomplete: IncompleteRows | None = None  # missing='fiml'; moments are then those of EM
     ordinal: OrdinalPart | None = None  # when items are ordinal; `covariance` then holds polychoric correlations
 
-    def of_columns(self, columns: IndexArray) -> "GroupSample":
-        """Return the sample of some columns in another order."""
+    def of_columns(self, columns: IndexArray, codes: Sequence[str]) -> "GroupSample":
+        """Return the sample of some columns in another order; incomplete rows are summarised anew."""
+        if self.incomplete is not None and self.data is not None:
+            if columns.size == self.mean.size and (columns == np.arange(columns.size)).all():
+                return self
+            rows = self.data[:, columns]
+            chosen, _ = incomplete_group(self.label, rows, self.cluster, codes, (), several=False)
+            return chosen
         return replace(
             self,
             mean=self.mean[columns],
@@ -217,6 +225,43 @@ def complete_group(
         cluster=None if cluster is None else cluster[complete],
     )
     return sample, int((~complete).sum())
+
+
+def incomplete_group(
+    label: str,
+    values: FloatArray,
+    cluster: IntArray | None,
+    columns: Sequence[str],
+    complete: Sequence[str],
+    *,
+    several: bool,
+) -> tuple[GroupSample, int]:
+    """Keep rows with any answer (and all of `complete`) and estimate their moments; also return how many went."""
+    where = f"group {label}: " if several else ""
+    needed = [list(columns).index(name) for name in complete]
+    kept = ~np.isnan(values).all(axis=1) & ~np.isnan(values[:, needed]).any(axis=1)
+    rows = values[kept]
+    empty = [name for name, column in zip(columns, rows.T, strict=True) if np.isnan(column).all()]
+    if empty or not len(rows):
+        raise AnalysisInputError(
+            f"{where}{_WHO} requires answers to every item; {', '.join(empty or columns)} has none. "
+            "Remedy: take it out of the model."
+        )
+    try:
+        sorted_rows = incomplete_rows(rows, tuple(columns))
+        mean, covariance = estimate_moments(sorted_rows, tuple(columns))
+    except AnalysisInputError as error:
+        raise AnalysisInputError(f"{where}{error}") from None
+    sample = GroupSample(
+        label=label,
+        n=len(rows),
+        mean=mean,
+        covariance=covariance,
+        data=rows,
+        cluster=None if cluster is None else cluster[kept],
+        incomplete=sorted_rows,
+    )
+    return sample, int((~kept).sum())
 
 
 def ordinal_groups(
@@ -341,9 +386,3 @@ def cluster_sums(scores: FloatArray, cluster: IntArray | None) -> FloatArray:
     sums = np.zeros((n_clusters, *scores.shape[1:]))
     np.add.at(sums, positions, scores)
     return sums * np.sqrt(n_clusters / (n_clusters - 1)) if n_clusters > 1 else sums
-
-
-def vech_indices(size: int, *, diagonal: bool = True) -> tuple[IndexArray, IndexArray]:
-    """Return rows and columns of the lower triangle, column by column (lavaan's `vech`)."""
-    columns, rows = np.triu_indices(size, k=0 if diagonal else 1)
-    return rows, columns
