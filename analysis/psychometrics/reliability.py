@@ -290,7 +290,9 @@ def _alpha_notes(alpha: float, covariance: FloatArray, correlation: FloatArray, 
 class OmegaTotal:
     """Omega of a unidimensional composite with the one-factor solution behind it (in the items' own units)."""
 
-    omega: float
+    omega: float  # over the variance that the model implies
+    omega_observed: float  # over the observed variance of the sum, as semTools' compRelSEM
+    omega_from_residuals: float  # 1 - residual over observed variance, as psych's omega.tot
     loadings: FloatArray  # (n_items,)
     uniquenesses: FloatArray  # (n_items,): residual variances
     extraction: OneFactorExtraction
@@ -326,8 +328,10 @@ def omega_total(
     Notes
     -----
     ω = (Σλ)² / ((Σλ)² + Σθ), McDonald (1999, eq. 6.20); Flora (2020), AMPPS 3:484. The factor model is fitted to the
-    correlations with uniquenesses as free parameters (Jöreskog 1967), loadings taken back to the items' units.
-    R: `psych::omega(R, nfactors = 1)$omega.tot` agrees for the sum of standardised items.
+    correlations with uniquenesses as free parameters (Jöreskog 1967), loadings taken back to the items' units. The
+    denominator is the model's variance of the sum or the observed one; the three agree where the model fits.
+    R: `psych::omega(R, nfactors = 1)$omega.tot` is `omega_from_residuals` of a correlation matrix with minres;
+    `semTools::compRelSEM(fit)` is `omega_observed` with ml, with `obs.var = FALSE` it is `omega`.
 
     Examples
     --------
@@ -343,6 +347,8 @@ def omega_total(
         unknown = np.full(2, np.nan)
         return OmegaTotal(
             omega=float("nan"),
+            omega_observed=float("nan"),
+            omega_from_residuals=float("nan"),
             loadings=read_only(unknown),
             uniquenesses=read_only(unknown.copy()),
             extraction=extraction,
@@ -352,6 +358,12 @@ def omega_total(
         )
     sd = np.sqrt(np.diag(matrix))
     correlation = matrix / np.outer(sd, sd)
+    total = float(matrix.sum())
+    if not total > 1e-12 * float(np.trace(matrix)):
+        raise AnalysisInputError(
+            f"omega_total requires a sum score that varies; the {n_items} items cancel one another. "
+            "Remedy: check which items have to be reversed."
+        )
     if extraction not in ("ml", "minres"):
         raise AnalysisInputError(
             f"omega_total requires extraction='ml' or 'minres'; got {extraction!r}. Remedy: choose one of the two."
@@ -370,6 +382,9 @@ def omega_total(
         notes.append(f"negative loading, check the keying of {', '.join(against)}")
     return OmegaTotal(
         omega=composite_omega(loadings * sd, uniquenesses * sd**2),
+        omega_observed=composite_omega(loadings * sd, uniquenesses * sd**2, total_variance=total),
+        # psych takes residuals as what the loadings leave, which differs from the search's only in a Heywood case.
+        omega_from_residuals=1 - float(np.sum((1 - loadings**2) * sd**2)) / total,
         loadings=read_only(loadings * sd),
         uniquenesses=read_only(uniquenesses * sd**2),
         extraction=extraction,

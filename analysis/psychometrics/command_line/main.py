@@ -15,9 +15,11 @@ from analysis.psychometrics.errors import AnalysisInputError
 #: What can be typed, in the order of the list that --help prints. Each has a module of its name, loaded when it is
 #: called: a command should not wait for the libraries of all the others.
 COMMANDS: Mapping[str, str] = {
-    "describe": "each item's distribution, missing answers, floor and ceiling",
+    "describe": "each item's distribution, missing answers, floor and ceiling; multitrait scaling",
+    "reliability": "alpha, omega (total, categorical, hierarchical, by level), and what each item does to them",
     "correlations": "Pearson or polychoric correlations of all pairs of columns, with thresholds",
     "retention": "how many factors: parallel analysis, minimum average partial correlation, scree",
+    "efa": "exploratory factor analysis: loadings, factor correlations, KMO, Bartlett, fit",
     "cfa": "confirmatory factor analysis and structural equation models in lavaan's syntax",
     "dynamic-cutoffs": "fit index cut-offs simulated for one factor model and number of respondents",
     "agreement": "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman",

@@ -153,7 +153,7 @@ def test_the_package_runs_as_a_program(project_root: Path, write: Write) -> None
     """`python -m analysis.psychometrics` in a process of its own, its reader gone early included."""
     command = [sys.executable, "-m", "analysis.psychometrics", "describe", write("a,b\n1,5\n2,4\n")]
     done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("Items\n")
+    assert done.stdout.startswith("Items (2 rows")
     piped = subprocess.run(
         f"{' '.join(command)} | true", shell=True, cwd=project_root, capture_output=True, text=True, check=True
     )

@@ -1,5 +1,6 @@
 """Omega, Spearman–Brown and the standard error of measurement."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,25 @@ def test_omega_of_standardised_items_matches_psych(
     assert result.admissible
     assert result.notes == ()
     assert result.extraction == extraction
+
+
+@pytest.mark.parametrize("scale", ["agree", "conscientious", "extraverted", "neurotic", "open"])
+def test_five_items_match_psych_and_semtools_by_their_denominators(
+    classical_columns: Callable[..., FloatArray], classical_figures: Callable[[str], Any], scale: str
+) -> None:
+    """Where one factor does not fit exactly, the programs differ by what they divide by; each matched to 1e-5."""
+    alpha, figures = classical_figures("alpha"), classical_figures("omega")
+    items = alpha["scales"][scale]
+    rows = classical_columns("bfi", *items)
+    turned = [item in alpha["reversed"] for item in items]
+    rows[:, turned] = 7 - rows[:, turned]
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    standardised = omega_total(np.corrcoef(rows, rowvar=False), extraction="minres")
+    assert standardised.omega_from_residuals == pytest.approx(figures["bfi"][scale]["omega_total"], abs=1e-5)
+    raw = omega_total(np.cov(rows, rowvar=False), extraction="ml")
+    observed, implied = figures["one_factor_ml"][scale]
+    assert raw.omega_observed == pytest.approx(observed, abs=1e-5)
+    assert raw.omega == pytest.approx(implied, abs=1e-5)
 
 
 def test_three_items_have_the_closed_form(hs1939: FloatArray) -> None:
@@ -98,7 +118,7 @@ def test_composite_omega_from_lavaans_estimates_matches_semtools(hs1939: FloatAr
 def test_two_items_have_no_omega_and_say_what_to_use() -> None:
     """NaN with a note, not a number that the data cannot support."""
     result = omega_total(np.array([[1.0, 0.5], [0.5, 1.0]]))
-    assert np.isnan(result.omega)
+    assert np.isnan([result.omega, result.omega_observed, result.omega_from_residuals]).all()
     assert np.isnan(result.loadings).all()
     assert not result.admissible
     assert "Spearman–Brown" in result.notes[0]
@@ -128,6 +148,7 @@ def test_a_wrongly_keyed_item_is_named() -> None:
         (np.array([[1.0, 0.2, 0.1], [0.9, 1.0, 0.1], [0.1, 0.1, 1.0]]), "unequal entries"),
         (np.array([[1.0, np.nan], [np.nan, 1.0]]), "finite numbers"),
         (np.diag([1.0, 0.0, 1.0]), "without variance: item 2"),
+        (1.5 * np.eye(3) - 0.5, "cancel one another"),
     ],
 )
 def test_what_is_no_covariance_matrix_is_refused(matrix: FloatArray, message: str) -> None:

@@ -126,7 +126,8 @@ two_level <- function(x, items) {
                          optim.method = "nlminb", em.h1.iter.max = 20000, em.h1.tol = 1e-12))
   h1 <- lavaan::lavInspect(f, "h1"); e <- lavaan::lavInspect(f, "est")
   list(items = items, n = nrow(x), converged = lavaan::lavInspect(f, "converged"), within = plain(h1$within$cov), between = plain(h1[[2]]$cov), means = unname(h1$within$mean + h1[[2]]$mean),
-       logl_h1 = unname(lavaan::fitMeasures(f, "unrestricted.logl")),
+       logl_h1 = unname(lavaan::fitMeasures(f, "unrestricted.logl")), chisq = unname(lavaan::fitMeasures(f, "chisq")), df = unname(lavaan::fitMeasures(f, "df")),
+       pvalue = unname(lavaan::fitMeasures(f, "pvalue")),
        lambda_w = plain(e$within$lambda)[, 1], theta_w = unname(diag(e$within$theta)), lambda_b = plain(e[[2]]$lambda)[, 1], theta_b = unname(diag(e[[2]]$theta)),
        compRelSEM = quiet(semTools::compRelSEM(f, shared = "fb")), icc = unname(lavaan::lavInspect(f, "icc")))
 }
