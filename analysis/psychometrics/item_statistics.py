@@ -316,7 +316,7 @@ def _scale_rows(
 ) -> tuple[FloatArray, int, int, tuple[str, ...]]:
     """Return the rows to use, how many, how many were dropped, and the item codes."""
     if missing == "listwise":
-        complete = complete_rows(data, who=who, minimum_items=2, minimum_respondents=3)
+        complete = complete_rows(data, who=who, minimum_items=2, minimum_respondents=3, item_codes=item_codes)
         return (
             complete.values,
             complete.n_used,

@@ -126,7 +126,7 @@ def ordinal_moments(
     [0.125, 0.127, 0.115]
     """
     who = "ordinal_moments"
-    values, n_rows = usable_rows(data, missing, who=who)
+    values, n_rows = usable_rows(data, missing, who=who, item_codes=item_codes)
     if missing == "pairwise":
         values = values[~np.isnan(values).all(axis=1)]
     codes = as_item_codes(item_codes, values.shape[1], who=who)

@@ -112,7 +112,7 @@ def polychoric_correlations(
            [0.6071, 1.    ]])
     """
     who = "polychoric_correlations"
-    values, n_rows = usable_rows(data, missing, who=who)
+    values, n_rows = usable_rows(data, missing, who=who, item_codes=item_codes)
     codes = as_item_codes(item_codes, values.shape[1], who=who)
     encoded = encode_ordinal(values, codes, who=who)
     thresholds = thresholds_of(encoded)
@@ -151,10 +151,12 @@ def polychoric_correlations(
     )
 
 
-def usable_rows(data: npt.ArrayLike, missing: Missing, *, who: str) -> tuple[FloatArray, int]:
+def usable_rows(
+    data: npt.ArrayLike, missing: Missing, *, who: str, item_codes: Sequence[str] | None = None
+) -> tuple[FloatArray, int]:
     """Return the rows that the kind of deletion keeps, and how many there were before."""
     if missing == "listwise":
-        complete = complete_rows(data, who=who, minimum_items=2)
+        complete = complete_rows(data, who=who, minimum_items=2, item_codes=item_codes)
         return complete.values, complete.n_used + complete.n_dropped
     if missing == "pairwise":
         values = as_responses(data, who=who, minimum_items=2)
@@ -356,7 +358,7 @@ def pair_notes(
     notes = []
     constant = [code for code, number in zip(codes, n_categories, strict=True) if number < 2]
     if constant:
-        notes.append(f"one category only, so no polychoric correlation: {', '.join(constant)}")
+        notes.append(f"fewer than two categories, so no polychoric correlation: {', '.join(constant)}")
     varied = (n_categories[first] > 1) & (n_categories[second] > 1)
     for label, chosen in (
         ("no respondent answered both items, so no correlation", varied & (counts[first, second] == 0)),

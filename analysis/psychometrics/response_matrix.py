@@ -116,9 +116,16 @@ def as_item_codes(item_codes: Sequence[str] | None, n_items: int, *, who: str) -
 
 
 def complete_rows(
-    data: npt.ArrayLike, *, who: str, minimum_items: int = 1, minimum_respondents: int = 2
+    data: npt.ArrayLike,
+    *,
+    who: str,
+    minimum_items: int = 1,
+    minimum_respondents: int = 2,
+    item_codes: Sequence[str] | None = None,
 ) -> CompleteRows:
     """Keep the respondents who answered every item (listwise deletion), and count after deleting.
+
+    `item_codes` are for the message, which names the items that nobody answered.
 
     Raises
     ------
@@ -128,10 +135,15 @@ def complete_rows(
     values = as_responses(data, who=who, minimum_items=minimum_items)
     kept = values[~np.isnan(values).any(axis=1)]
     if len(kept) < minimum_respondents:
+        blank = np.flatnonzero(np.isnan(values).all(axis=0))
+        if len(blank):
+            codes = as_item_codes(item_codes, values.shape[1], who=who)
+            remedy = f"leave out what nobody answered ({_listed([codes[position] for position in blank])})."
+        else:
+            remedy = "collect more forms, or leave out the items that most forms lack."
         raise AnalysisInputError(
             f"{who} requires at least {minimum_respondents} respondents who answered all {values.shape[1]} items; "
-            f"got {len(kept)} of {len(values)}. Remedy: collect more forms, or leave out the items that most "
-            "forms lack."
+            f"got {len(kept)} of {len(values)}. Remedy: {remedy}"
         )
     return CompleteRows(values=kept, n_used=len(kept), n_dropped=len(values) - len(kept))
 
@@ -220,7 +232,7 @@ def correlate(
     """
     notes: list[str] = []
     if missing == "listwise":
-        complete = complete_rows(data, who=who, minimum_items=minimum_items)
+        complete = complete_rows(data, who=who, minimum_items=minimum_items, item_codes=item_codes)
         values, n_used, n_dropped = complete.values, complete.n_used, complete.n_dropped
     elif missing == "pairwise":
         values = as_responses(data, who=who, minimum_items=minimum_items)

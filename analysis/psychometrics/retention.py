@@ -232,7 +232,7 @@ def correlation_matrix(
             n_dropped=pearson.n_dropped,
             notes=pearson.notes,
         )
-    values, _ = usable_rows(data, missing, who=who)
+    values, _ = usable_rows(data, missing, who=who, item_codes=item_codes)
     codes = as_item_codes(item_codes, values.shape[1], who=who)
     refuse_constant_items(values, codes, who=who)
     result = polychoric_correlations(data, item_codes=item_codes, missing=missing)

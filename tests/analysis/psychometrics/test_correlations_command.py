@@ -80,7 +80,7 @@ def test_a_constant_item_has_no_polychoric_correlation_but_the_others_do(
     assert result["matrix"][2] == [None, None, None]
     assert result["se"] is None
     assert result["thresholds"]["c"] == []
-    assert "one category only, so no polychoric correlation: c" in result["notes"]
+    assert "fewer than two categories, so no polychoric correlation: c" in result["notes"]
     assert main(["correlations", str(path), "--kind", "polychoric"]) == 0
     assert "Thresholds" in capsys.readouterr().out
 
@@ -110,6 +110,17 @@ def test_retention_on_polychoric_correlations(capsys: pytest.CaptureFixture[str]
     result = answer(capsys, "retention", data, "--items", ORDINAL, "--kind", "polychoric", "--draws", "25")
     assert (result["random_data"], result["n_draws"]) == ("permuted", 25)
     assert result["n_factors_parallel"] >= 1
+
+
+@pytest.mark.parametrize("command", [["correlations"], ["correlations", "--kind", "polychoric"], ["retention"]])
+def test_a_column_nobody_answered_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str]
+) -> None:
+    """An empty column leaves no complete row: the message says which."""
+    path = tmp_path / "data.csv"
+    path.write_text("a,b,c\n" + "1,2,\n2,2,\n3,1,\n" * 5)
+    assert main([command[0], str(path), *command[1:]]) == 2
+    assert "leave out what nobody answered (c)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
