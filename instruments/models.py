@@ -133,7 +133,7 @@ class Administration(models.Model):
     def questionnaire(self) -> Questionnaire:
         """The order of asking; needs `visit__wave` loaded to know whether this is a follow-up."""
         follow_up = self.visit.wave.is_follow_up
-        return _questionnaire(self.instrument, self.form, Role(self.role), follow_up)
+        return questionnaire_of(self.instrument, self.form, Role(self.role), follow_up)
 
     @property
     def is_completed(self) -> bool:
@@ -151,7 +151,7 @@ class Administration(models.Model):
 _QUESTIONNAIRES: dict[tuple[str, str, Role, bool], Questionnaire] = {}
 
 
-def _questionnaire(instrument: Instrument, form: str, role: Role, follow_up: bool) -> Questionnaire:
+def questionnaire_of(instrument: Instrument, form: str, role: Role, follow_up: bool) -> Questionnaire:
     """Kept per process: laying out the pages costs more than serving one."""
     key = (instrument.content_hash, form, role, follow_up)
     if key not in _QUESTIONNAIRES:
@@ -172,6 +172,8 @@ class AnswerEvent(models.Model):
     language = models.CharField(max_length=8)
     client_time = models.DateTimeField(null=True, blank=True)
     received_at = models.DateTimeField()
+    #: How the answer was given, as the page's script saw it (`instruments.delivery.read_paradata`); None without one.
+    paradata = models.JSONField(null=True, blank=True)
 
     class Meta:
         verbose_name = _("answer event")

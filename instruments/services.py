@@ -8,6 +8,7 @@ from itertools import count as counted_from
 from itertools import groupby
 from pathlib import Path
 from statistics import median
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -30,6 +31,8 @@ administration_completed = Signal()
 MAXIMUM_SEQUENCE_GAP = 10_000
 MAXIMUM_SEQUENCE = 2_000_000_000  # what the column holds, rounded down
 MAXIMUM_DYAD_CODE = 80  # what the column holds
+#: Answers that wait on a device are kept there so long; when the link ends meanwhile, they are still taken.
+QUEUE_GRACE = timedelta(hours=72)
 
 
 class AnswerRefused(Exception):
@@ -80,6 +83,8 @@ class GivenAnswer:
     value: object
     sequence: int
     client_time: datetime | None = None
+    language: str = ""  # in which it was asked; that of the questionnaire when it is not said
+    paradata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +282,45 @@ def record_answers(*, administration_id: int, given: Sequence[GivenAnswer], now:
         questionnaire was finished or when the sequence number carries another answer (409); after expiry (410).
     """
     administration = locked_administration(administration_id)
+    if _record(administration, given, now=now):
+        administration.save(update_fields=["answers", "last_sequence", "status", "started_at"])
+    return administration.last_sequence
+
+
+@transaction.atomic
+def receive_delivery(
+    *, administration_id: int, given: Sequence[GivenAnswer], language: str, finish: bool, now: datetime
+) -> Administration:
+    """Take what waited on a device: answers in the order of giving and, if all were given, the finish. All or nothing.
+
+    The same delivery again changes nothing. What was given before the link ended is taken until `QUEUE_GRACE` after it.
+
+    Raises
+    ------
+    AnswerRefused
+        As `record_answers`; also for a language in which the questionnaire is not offered (422).
+    """
+    administration = locked_administration(administration_id)
+    if language not in administration.instrument.languages:
+        raise AnswerRefused(f"This questionnaire is offered in {', '.join(administration.instrument.languages)}.")
+    grace = QUEUE_GRACE if administration.status != Administration.Status.WAITING else timedelta()
+    if administration.is_completed:
+        _record(administration, given, now=now)  # known answers are welcome again, new ones are refused
+        return administration
+    _require_open(administration, now=now, grace=grace)
+    administration.language = language
+    _mark_started(administration, now=now)
+    _record(administration, given, now=now, grace=grace)
+    administration.save(update_fields=["answers", "last_sequence", "status", "started_at", "language"])
+    if finish:
+        _complete(administration, now=now)
+    return administration
+
+
+def _record(
+    administration: Administration, given: Sequence[GivenAnswer], *, now: datetime, grace: timedelta = timedelta()
+) -> bool:
+    """Put what is new into the log and the current answers; whether anything was. The caller saves the form."""
     answers = [_checked(administration, one) for one in given]
     stored = _stored_at(administration, [one.sequence for one in answers])
     fresh: list[_CheckedAnswer] = []
@@ -287,8 +331,8 @@ def record_answers(*, administration_id: int, given: Sequence[GivenAnswer], now:
         elif stored[one.sequence] != (one.item, one.value):
             raise SequenceConflict(f"Sequence number {one.sequence} already carries another answer.")
     if not fresh:
-        return administration.last_sequence
-    _require_open(administration, now=now)
+        return False
+    _require_open(administration, now=now, grace=grace)
     late_items = [one.item for one in fresh if one.sequence < administration.last_sequence]
     newest = _newest_sequences(administration, late_items)
     for one in fresh:
@@ -303,14 +347,14 @@ def record_answers(*, administration_id: int, given: Sequence[GivenAnswer], now:
             sequence=one.sequence,
             item=one.item,
             value=one.value,
-            language=administration.language,
+            language=one.language or administration.language,
             client_time=one.client_time,
             received_at=now,
+            paradata=one.paradata,
         )
         for one in fresh
     )
-    administration.save(update_fields=["answers", "last_sequence", "status", "started_at"])
-    return administration.last_sequence
+    return True
 
 
 @transaction.atomic
@@ -330,6 +374,10 @@ def complete_administration(*, administration_id: int, now: datetime) -> None:
     _require_open(administration, now=now)
     if administration.status == Administration.Status.WAITING:
         raise QuestionnaireNotStarted("This questionnaire was never started; there is nothing to finish.")
+    _complete(administration, now=now)
+
+
+def _complete(administration: Administration, *, now: datetime) -> None:
     administration.answers = administration.questionnaire.closed_answers(administration.answers)
     administration.status = Administration.Status.COMPLETED
     administration.completed_at = now
@@ -480,19 +528,24 @@ def _administration(
 def median_item_seconds(administration: Administration) -> float | None:
     """Median seconds from one item to the next, from the answer log; None without any answered item.
 
-    Items that arrived together (a block of the clinician's page) share the time since the arrival before them.
+    The script's own clock counts where it measured: what waited offline arrives all at once. Otherwise items that
+    arrived together (a block of the clinician's page) share the time since the arrival before them.
     """
     codes = {code for code, entry in administration.questionnaire.entries.items() if isinstance(entry, Item)}
-    events = administration.events.order_by("received_at", "sequence").values_list("received_at", "item")
+    events = administration.events.order_by("received_at", "sequence").values_list("received_at", "item", "paradata")
     seconds: list[float] = []
     seen: set[str] = set()
     previous = administration.started_at
-    for received_at, arrived in groupby(events, key=lambda event: event[0]):
-        first_answers = {item for _, item in arrived if item in codes and item not in seen}
-        if previous is not None and first_answers:
+    for received_at, group in groupby(events, key=lambda event: event[0]):
+        arrived = [(item, paradata or {}) for _, item, paradata in group]
+        first_answers = {item: paradata for item, paradata in reversed(arrived) if item in codes and item not in seen}
+        measured = [paradata["ms"] / 1000 for paradata in first_answers.values() if "ms" in paradata]
+        n_unmeasured = len(first_answers) - len(measured)
+        seconds.extend(measured)
+        if previous is not None and n_unmeasured:
             elapsed = (received_at - previous).total_seconds()
-            seconds.extend([elapsed / len(first_answers)] * len(first_answers))
-        seen |= first_answers
+            seconds.extend([elapsed / n_unmeasured] * n_unmeasured)
+        seen |= {item for item, _ in arrived}
         previous = received_at
     return median(seconds) if seconds else None
 
@@ -503,6 +556,8 @@ class _CheckedAnswer:
     value: Answer
     sequence: int
     client_time: datetime | None
+    language: str
+    paradata: Mapping[str, Any] | None
 
 
 def _checked(administration: Administration, given: GivenAnswer) -> _CheckedAnswer:
@@ -514,7 +569,15 @@ def _checked(administration: Administration, given: GivenAnswer) -> _CheckedAnsw
         value = administration.questionnaire.check_answer(given.item, given.value)
     except InvalidAnswer as error:
         raise AnswerRefused(str(error)) from error
-    return _CheckedAnswer(item=given.item, value=value, sequence=given.sequence, client_time=given.client_time)
+    return _CheckedAnswer(
+        item=given.item,
+        value=value,
+        sequence=given.sequence,
+        client_time=given.client_time,
+        # A language that is not offered was not shown; the questionnaire's own is the better guess.
+        language=given.language if given.language in administration.instrument.languages else "",
+        paradata=given.paradata,
+    )
 
 
 def _open(administration_id: int, *, now: datetime) -> Administration:
@@ -523,10 +586,10 @@ def _open(administration_id: int, *, now: datetime) -> Administration:
     return administration
 
 
-def _require_open(administration: Administration, *, now: datetime) -> None:
+def _require_open(administration: Administration, *, now: datetime, grace: timedelta = timedelta()) -> None:
     if administration.is_completed:
         raise QuestionnaireClosed("This questionnaire is finished; its answers can no longer change.")
-    if administration.is_expired(now=now):
+    if administration.is_expired(now=now - grace):
         raise LinkExpired("The time for answering this questionnaire is over.")
 
 

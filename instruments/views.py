@@ -8,30 +8,27 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, NoReturn
+from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.template import loader
 from django.urls import reverse
 from django.utils import timezone, translation
-from django.utils.dateparse import parse_datetime
 from django.utils.html import escape
-from django.utils.translation import get_language_info
 from django.views.decorators.csrf import csrf_exempt
 
 from instruments import services
+from instruments.bundle import bundle_of, form_bundle, language_names
 from instruments.definitions import Absence, Answer, Role
+from instruments.delivery import read_answer, read_delivery
 from instruments.models import Administration
 from instruments.opening import administration_with_token
 from instruments.page_texts import PREFER_NOT, EntryText, FormText, form_text
 from instruments.questionnaire import Page, Questionnaire
 from instruments.services import AnswerRefused, GivenAnswer, LinkExpired, QuestionnaireClosed, SequenceConflict
 from instruments.submission import MalformedSubmission, Submission, read_submission
-
-MAXIMUM_JSON_BYTES = 16 * 1024
 
 _HEADERS = {
     # The address holds the secret, and the page holds answers: nobody keeps either, nobody passes them on.
@@ -74,6 +71,14 @@ class Links:
     def answers(self) -> str:
         return f"{self.root}answers/"
 
+    @property
+    def state(self) -> str:
+        return f"{self.root}state/"
+
+    @property
+    def deliver(self) -> str:
+        return f"{self.root}deliver/"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
@@ -103,10 +108,13 @@ _View = Callable[..., HttpResponse]  # (request, opened, and what else the addre
 _Refusal = Callable[[int, str, Opened | None], HttpResponse]
 
 
-def _opened_by_token(*, refuse: _Refusal, **by_method: _View) -> Callable[..., HttpResponse]:
+def _opened_by_token(
+    *, refuse: _Refusal, grace: timedelta = timedelta(), **by_method: _View
+) -> Callable[..., HttpResponse]:
     """One address: finds the questionnaire by its secret, speaks its language and answers every refusal kindly.
 
-    `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show.
+    `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show, `grace`
+    says how long after its end the link is still taken.
     """
     methods = sorted({*by_method, "HEAD"} if "GET" in by_method else by_method)
 
@@ -131,7 +139,7 @@ def _opened_by_token(*, refuse: _Refusal, **by_method: _View) -> Callable[..., H
         opened = _open(request, administration, token)
         with translation.override(opened.language):
             try:
-                if administration.is_expired(now=opened.now) and not opened.is_completed:
+                if administration.is_expired(now=opened.now - grace) and not opened.is_completed:
                     raise LinkExpired("The time for answering this questionnaire is over.")
                 response = handler(request, opened, **kwargs)
             except AnswerRefused as error:
@@ -176,6 +184,8 @@ def show_welcome(request: HttpRequest, opened: Opened) -> HttpResponse:
         "welcome",
         opened,
         resume=resume,
+        # Saves the script a request where it has nothing to tell but where the pages are.
+        state="" if opened.answers or opened.questionnaire.role != Role.PATIENT else json.dumps(_state(opened)),
         is_patient=opened.questionnaire.role == Role.PATIENT,
         instructions=opened.text.instructions,
         minutes=opened.text.minutes,
@@ -294,6 +304,11 @@ def finish(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Finish for good; finishing again changes nothing."""
     services.complete_administration(administration_id=opened.administration.pk, now=opened.now)
     response = _see_other(opened.links.root)
+    _forget_kept_pages(request, opened, response)
+    return response
+
+
+def _forget_kept_pages(request: HttpRequest, opened: Opened, response: HttpResponse) -> None:
     # Says nothing and is never read. Chromium keeps pages alive for Back, `no-store` or not, and would show the next
     # person these answers; it drops them when an HttpOnly cookie of theirs has changed meanwhile.
     response.set_cookie(
@@ -305,15 +320,90 @@ def finish(request: HttpRequest, opened: Opened) -> HttpResponse:
         httponly=True,
         samesite="Strict",
     )
-    return response
 
 
 def save_answer(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Store one answer sent by a script."""
-    given = _given_answer(request)
+    given = read_answer(request)
     _ensure_started(opened)
     last_sequence = services.record_answers(administration_id=opened.administration.pk, given=[given], now=opened.now)
     return JsonResponse({"last_sequence": last_sequence})
+
+
+def show_state(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Where this questionnaire stands, for the script that shows its pages without asking the server for each."""
+    return JsonResponse(_state(opened))
+
+
+def _state(opened: Opened) -> dict[str, Any]:
+    return {
+        "status": opened.administration.status,
+        "language": opened.administration.language or opened.language,
+        "last_sequence": opened.administration.last_sequence,
+        "answers": {} if opened.is_completed else opened.answers,
+        "bundles": {
+            language: _bundle_address(opened.questionnaire, language)
+            for language in opened.administration.instrument.languages
+        },
+    }
+
+
+def deliver(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Take what waited on a device. Authorised by the link alone: it may come a day later, without the page."""
+    delivery = read_delivery(request, now=opened.now)
+    try:
+        administration = services.receive_delivery(
+            administration_id=opened.administration.pk,
+            given=delivery.answers,
+            language=delivery.language,
+            finish=delivery.finish,
+            now=opened.now,
+        )
+    except SequenceConflict as conflict:
+        opened.administration.refresh_from_db(fields=["last_sequence"])
+        body = {"error": str(conflict), "last_sequence": opened.administration.last_sequence}
+        return JsonResponse(body, status=conflict.status)
+    response = JsonResponse({"last_sequence": administration.last_sequence, "status": administration.status})
+    if administration.is_completed:
+        _forget_kept_pages(request, opened, response)
+    return response
+
+
+# --- What is the same for everybody ------------------------------------------------------------
+
+
+def form_texts(request: HttpRequest, key: str, form: str, role: str, language: str, digest: str) -> HttpResponse:
+    """All pages of one form in one language. It is public text and never changes under its address."""
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponseNotAllowed(["GET", "HEAD"])
+    bundle = bundle_of(key=key, form=form, role=role, language=language)
+    if bundle is None:
+        return JsonResponse({"error": "There is no such form."}, status=404)
+    packed = "gzip" in request.headers.get("Accept-Encoding", "")
+    response = HttpResponse(bundle.packed if packed else bundle.body, content_type="application/json")
+    if packed:
+        response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    lasting = bundle.digest == digest
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if lasting else "no-store"
+    return response
+
+
+def service_worker(request: HttpRequest) -> HttpResponse:
+    """The script that serves the pages while the server can't be reached, and sends what waits."""
+    html = loader.get_template("questionnaire/service-worker.js").render()
+    return HttpResponse(html, content_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
+def shell(request: HttpRequest) -> HttpResponse:
+    """An empty page: what the service worker shows while the server can't be reached. It holds nobody's anything."""
+    return HttpResponse(loader.get_template("questionnaire/shell.html").render(), headers=_HEADERS)
+
+
+def _bundle_address(questionnaire: Questionnaire, language: str) -> str:
+    with translation.override(language):
+        bundle = form_bundle(questionnaire, language)
+    return reverse("form_texts", args=[bundle.key, questionnaire.form, bundle.role, language, bundle.digest])
 
 
 # --- Storing -----------------------------------------------------------------------------------
@@ -338,74 +428,6 @@ def _ensure_started(opened: Opened) -> None:
     """An answer is logged with the language in which it was asked, even if nobody pressed Start."""
     if not opened.administration.language and not opened.is_completed:
         services.choose_language(administration_id=opened.administration.pk, language=opened.language, now=opened.now)
-
-
-class _NotJson(AnswerRefused):
-    """The body can't be read."""
-
-    status = 400
-
-
-class _BodyTooLarge(AnswerRefused):
-    """The body is larger than any answer."""
-
-    status = 413
-
-
-def _given_answer(request: HttpRequest) -> GivenAnswer:
-    """The answer in a JSON body, read strictly: a key that stands twice or a number that is none is refused.
-
-    Raises
-    ------
-    AnswerRefused
-        If the body is too large, is no JSON, or has not the keys item, value and sequence.
-    """
-    try:
-        too_large = len(request.body) > MAXIMUM_JSON_BYTES
-    except RequestDataTooBig:
-        too_large = True
-    if too_large:
-        raise _BodyTooLarge(f"The body must not be larger than {MAXIMUM_JSON_BYTES} bytes.")
-    try:
-        body = json.loads(request.body, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise _NotJson("The body must be one JSON object in UTF-8, each key once.") from error
-    required = {"item", "value", "sequence"}
-    if not isinstance(body, dict) or not required <= body.keys() <= required | {"client_time"}:
-        raise AnswerRefused("The body must have the keys item, value and sequence; client_time may be added.")
-    sequence = body["sequence"]
-    if not isinstance(body["item"], str) or isinstance(sequence, bool) or not isinstance(sequence, int):
-        raise AnswerRefused("item must be a text and sequence a whole number.")
-    return GivenAnswer(
-        item=body["item"],
-        value=body["value"],
-        sequence=sequence,
-        client_time=_client_time(body.get("client_time")),
-    )
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("A key stands twice.")
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON.")
-
-
-def _client_time(text: object) -> datetime | None:
-    """The respondent's clock, in UTC; clocks may be wrong, but not by centuries (which databases can't store)."""
-    if text is None:
-        return None
-    try:
-        time = parse_datetime(text) if isinstance(text, str) and len(text) <= 40 else None
-        if time is not None and time.tzinfo is not None and 2000 <= time.year <= 2200:
-            return time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise AnswerRefused("client_time must be an ISO 8601 time with its offset, like 2026-01-31T09:30:00Z.")
 
 
 # --- Showing -----------------------------------------------------------------------------------
@@ -579,24 +601,12 @@ def _render(template: str, opened: Opened, **context: Any) -> str:
     context |= {
         "links": opened.links,
         "language": opened.language,
-        "languages": _language_names(opened.administration.instrument.languages),
+        "languages": language_names(opened.administration.instrument.languages),
         "role": opened.questionnaire.role.value,
         "is_completed": opened.is_completed,
         "is_synthetic": opened.administration.visit.dyad.study.is_synthetic,
     }
     return loader.get_template(f"questionnaire/{template}.html").render(context)
-
-
-_LANGUAGE_NAMES: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
-
-
-def _language_names(languages: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Each language under its own name."""
-    if languages not in _LANGUAGE_NAMES:
-        _LANGUAGE_NAMES[languages] = tuple(
-            (code, str(get_language_info(code)["name_local"]).capitalize()) for code in languages
-        )
-    return _LANGUAGE_NAMES[languages]
 
 
 def _refuse_with_page(status: int, message: str, opened: Opened | None) -> HttpResponse:
@@ -618,3 +628,5 @@ questionnaire_language = _opened_by_token(refuse=_refuse_with_page, GET=go_to_st
 questionnaire_review = _opened_by_token(refuse=_refuse_with_page, GET=show_review)
 questionnaire_finish = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=finish)
 questionnaire_answers = _opened_by_token(refuse=_refuse_with_json, POST=save_answer)
+questionnaire_state = _opened_by_token(refuse=_refuse_with_json, GET=show_state)
+questionnaire_deliver = _opened_by_token(refuse=_refuse_with_json, grace=services.QUEUE_GRACE, POST=deliver)

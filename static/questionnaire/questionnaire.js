@@ -12,6 +12,7 @@
 
   const form = document.querySelector("form[data-save]");
   if (!form) return;
+  const isQueued = () => document.body.dataset.keeping === "here"; // then patient.js keeps and sends the answers
   const status = form.querySelector(".status");
   const sequence = form.elements.sequence;
   let failed = false;
@@ -83,7 +84,7 @@
 
   form.addEventListener("change", (event) => {
     const row = event.target.closest("fieldset[data-code]");
-    if (!row) return;
+    if (!row || isQueued()) return;
     // "Prefer not to answer" and an answer exclude each other: the one given last was meant.
     const box = row.querySelector("input[type=checkbox][value=prefer_not]");
     if (box && event.target === box && box.checked) {

@@ -108,7 +108,9 @@ def test_a_patient_answers_changes_skips_switches_language_and_finishes(
             page.get_by_role("button", name="Español").click()
             on_page(page, 11)
     while not page.url.endswith("/review/"):
+        before = page.url
         go(page, "skip")
+        expect(page).not_to_have_url(before)
     assert stored(platform, visit["dyad"], Role.PATIENT)["status"] == "started"
     expect(page.locator("html")).to_have_attribute("lang", "es")
     page.get_by_role("button", name="Terminar").first.click()
@@ -126,6 +128,10 @@ def test_question_answers_and_next_are_in_sight_on_a_tablet(platform: Platform, 
     page = contexts(viewport=TABLET, locale="en-US")
     page.goto(visit["patient_url"])
     page.get_by_role("button", name="Start").click()
+    on_page(page, 1)
+    wait_until(
+        lambda: stored(platform, visit["dyad"], Role.PATIENT)["status"] == "started", seconds=10, what="the start"
+    )
     for language in ("English", "Español"):
         page.goto(f"{visit['patient_url']}page/1/")
         page.get_by_role("button", name=language).click()

@@ -1,0 +1,533 @@
+// A patient's form without waiting for the server: all questions are here at once, each answer is on the disk before the
+// next question shows, and goes to the server by itself. Without this script every page works by its buttons.
+(() => {
+  "use strict";
+  const { body } = document;
+  const main = document.querySelector("main");
+  const queue = self.AnswerQueue;
+  const isShell = "shell" in body.dataset;
+  const root = body.dataset.root ?? location.pathname.match(/^\/q\/[^/]+\//)?.[0];
+  if (!root || !queue) return;
+
+  const REVIEW = Infinity;
+  const DOUBLE_TAP = 400; // milliseconds
+  let form = ""; // the name of this questionnaire in the queue
+  let text = null; // the pages and words in the language shown
+  let addresses = {}; // language -> where its pages are
+  const bundles = new Map();
+  let answers = {}; // as far as this page knows them
+  let done = new Set(); // codes that were answered or passed over, also those whose answer is at the server only
+  let opened = new Set(); // questions that are asked because of an answer
+  let here = 0; // the number of the question shown; 0 is the welcome
+  let fromReview = false;
+  let confirming = false; // the gentle line about a blank answer is shown
+  let finished = false;
+  let ready = false;
+  let busy = false;
+
+  // --- Which question comes when; as the server has it ---
+
+  const isAsked = (code) => {
+    const condition = text.entries[code].ask_if;
+    if (!condition) return true;
+    if (condition.question in answers) return condition.values.includes(answers[condition.question]);
+    return opened.has(code);
+  };
+  const askedPages = () => text.pages.filter((page) => page.codes.some(isAsked)).map((page) => page.number);
+  const pageAfter = (number) => askedPages().find((one) => one > number) ?? REVIEW;
+  const pageBefore = (number) => askedPages().findLast((one) => one < number) ?? 0;
+  const firstOpenPage = () => text.pages.find((page) => page.codes.some((code) => isAsked(code) && !done.has(code)))?.number ?? REVIEW;
+
+  // --- Times: a clock that nobody sets ---
+
+  const spent = new Map(); // code -> milliseconds on screen
+  const timesShown = new Map();
+  const timesChanged = new Map();
+  let since = null;
+  const stopClock = () => {
+    if (since !== null && here >= 1 && here < REVIEW) {
+      const [code] = text.pages[here - 1].codes;
+      spent.set(code, (spent.get(code) ?? 0) + performance.now() - since);
+    }
+    since = null;
+  };
+  const startClock = () => { since = document.hidden ? null : performance.now(); };
+
+  // --- Keeping ---
+
+  const session = () => ({
+    root, language: text.language, addresses, stamp: Boolean(document.querySelector(".stamp")), done: [...done], finished,
+    opened: Object.keys(text.entries).filter((code) => text.entries[code].ask_if && isAsked(code)),
+  });
+
+  const keep = async (entries) => {
+    const now = new Date().toISOString();
+    await queue.save(form, session(), entries.map((entry) => ({ ...entry, language: text.language, client_time: now })));
+  };
+
+  // Answers are written one after another; a question is left only when all are on the disk.
+  let writing = Promise.resolve();
+  const record = (code, value) => {
+    if (code in answers && JSON.stringify(answers[code]) === JSON.stringify(value)) return writing;
+    if (done.has(code)) timesChanged.set(code, (timesChanged.get(code) ?? 0) + 1);
+    answers[code] = value;
+    done.add(code);
+    const elapsed = (spent.get(code) ?? 0) + (since === null ? 0 : performance.now() - since);
+    const paradata = {
+      ms: Math.round(elapsed), shown: timesShown.get(code) ?? 1, changed: timesChanged.get(code) ?? 0,
+      portrait: innerHeight >= innerWidth, offline: !navigator.onLine, text: text.digest,
+    };
+    const line = main.querySelector(".status");
+    if (line) line.dataset.state = "writing";
+    writing = writing.then(() => keep([{ item: code, value, paradata }])).then(() => say(retry ? "offline" : "saved"));
+    writing.catch(giveUp);
+    return writing;
+  };
+
+  // The store failed: from here on the plain forms send each page.
+  const giveUp = () => {
+    ready = false;
+    writing = Promise.resolve();
+    const plain = main.querySelector("form.question");
+    if (plain) plain.elements.sequence.value = queue.nextNumber(form);
+    say("direct");
+  };
+
+  // --- Saying how things stand ---
+
+  let standing = "";
+  const say = (name) => {
+    standing = name;
+    const line = main.querySelector(".status");
+    if (!line || !text || !name) return;
+    const word = name === "saved" && Math.min(screen.width, screen.height) < 600 ? "saved_phone" : name === "saved" ? "saved_tablet" : name;
+    if (line.textContent !== text.texts[word]) line.textContent = text.texts[word];
+    line.dataset.state = name;
+  };
+
+  let retry = 0;
+  let timer = null;
+  const flush = async () => {
+    clearTimeout(timer);
+    const everythingSent = await queue.flush();
+    const waiting = await queue.countWaiting(form).catch(() => 0);
+    if (!waiting && everythingSent) {
+      retry = 0;
+      if (standing && standing !== "refused") say("sent");
+    } else if (waiting) {
+      retry += 1;
+      if (!navigator.onLine || retry > 1) say("offline");
+    }
+    // Soon after a failure, then less often; with jitter, so that a waiting room's tablets don't all knock at once.
+    const pause = everythingSent ? 12_000 : Math.min(12_000, 1_000 * 2 ** retry);
+    timer = setTimeout(flush, pause * (0.75 + 0.5 * Math.random()));
+  };
+
+  queue.listen((name, news) => {
+    if (name !== form || !ready) return;
+    if (news.refused) say("refused");
+    if (news.completed) leave();
+  });
+
+  // The server has everything: its page of thanks takes this one's place in the history, and nothing stays here.
+  const leave = () => {
+    answers = {};
+    main.replaceChildren();
+    location.replace(root);
+  };
+
+  // --- Showing ---
+
+  const valueOf = (row) => {
+    const { code, control } = row.dataset;
+    const chosen = [...row.querySelectorAll("input:checked")].map((input) => input.value);
+    if (control === "multiple_choice") return chosen.includes("prefer_not") ? "PREFER_NOT" : chosen.length ? chosen : null;
+    if (control === "number" || control === "years_months") {
+      if (chosen.length) return "PREFER_NOT";
+      const texts = [...row.querySelectorAll("input[type=text]")].map((input) => input.value.trim().replace(",", "."));
+      if (texts.every((one) => one === "")) return null;
+      const whole = !text.entries[code].decimals;
+      if (texts.some((one) => !(whole ? /^\d{0,4}$/ : /^\d{1,4}(\.\d{1,3})?$/).test(one))) return undefined;
+      const number = control === "number" ? Number(texts[0]) : 12 * Number(texts[0]) + Number(texts[1]);
+      const { minimum, maximum } = text.entries[code];
+      return number >= minimum && number <= maximum ? number : undefined;
+    }
+    if (!chosen.length) return null;
+    if (chosen[0] === "prefer_not") return "PREFER_NOT";
+    return control === "scale" && /^\d$/.test(chosen[0]) ? Number(chosen[0]) : chosen[0];
+  };
+
+  const fill = (row) => {
+    const { code, control } = row.dataset;
+    const value = answers[code];
+    if (value === undefined) return;
+    const chosen = new Set((Array.isArray(value) ? value : [value === "PREFER_NOT" ? "prefer_not" : value]).map(String));
+    row.querySelectorAll("input[type=radio], input[type=checkbox]").forEach((input) => { input.checked = chosen.has(input.value); });
+    if (typeof value !== "number") return;
+    const texts = row.querySelectorAll("input[type=text]");
+    if (control === "number") texts[0].value = value;
+    if (control === "years_months") [texts[0].value, texts[1].value] = [Math.floor(value / 12), value % 12];
+  };
+
+  const settle = (title, address) => {
+    document.title = title ? `${title} · ${text.texts.survey}` : text.texts.survey;
+    history.replaceState(null, "", address);
+    scrollTo(0, 0);
+    const heading = main.querySelector("h1");
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+  };
+
+  const showQuestion = (number) => {
+    stopClock();
+    here = number;
+    confirming = false;
+    const pages = askedPages();
+    const put = (words) => words.replaceAll("{position}", pages.indexOf(number) + 1).replaceAll("{total}", pages.length);
+    const page = text.pages[number - 1];
+    main.innerHTML = put(page.html);
+    const question = main.querySelector("form.question");
+    const address = `${root}page/${number}/`;
+    question.setAttribute("action", address); // its property is hidden by the buttons' name
+    question.elements.sequence.value = queue.nextNumber(form);
+    fill(question.querySelector("fieldset"));
+    const [code] = page.codes;
+    timesShown.set(code, (timesShown.get(code) ?? 0) + 1);
+    say(standing);
+    settle(put(text.texts.question_title), address);
+    startClock();
+  };
+
+  const span = (months) => {
+    const count = (n, one, many) => (n === 1 ? one : many.replace("{count}", n));
+    const parts = [];
+    if (months >= 12) parts.push(count(Math.floor(months / 12), text.texts.year, text.texts.years));
+    if (months % 12 || months < 12) parts.push(count(months % 12, text.texts.month, text.texts.months));
+    return parts.join(", ");
+  };
+  const inWords = (code) => {
+    const { words, control } = text.entries[code];
+    const value = answers[code];
+    if (Array.isArray(value)) return value.map((one) => words[one] ?? one).join(", ");
+    if (control === "years_months" && typeof value === "number") return span(value);
+    return words[value] ?? String(value);
+  };
+
+  const showReview = () => {
+    stopClock();
+    here = REVIEW;
+    const codes = text.pages.flatMap((page) => page.codes).filter(isAsked);
+    const isOpen = (code) => !done.has(code) || answers[code] === "SKIPPED";
+    const nAnswered = codes.filter((code) => !isOpen(code)).length;
+    main.innerHTML = text.review.replaceAll("{answered}", nAnswered).replaceAll("{asked}", codes.length);
+    const pattern = document.createElement("template");
+    pattern.innerHTML = text.review_row;
+    const list = main.querySelector(".review");
+    for (const code of codes) {
+      const row = pattern.content.firstElementChild.cloneNode(true);
+      row.classList.toggle("open", isOpen(code));
+      row.querySelector(".sentence").textContent = text.entries[code].text;
+      row.querySelector(".answer").textContent = !done.has(code) ? text.texts.not_answered : code in answers ? inWords(code) : text.texts.answered;
+      const link = row.querySelector("a");
+      link.firstChild.textContent = isOpen(code) ? text.texts.answer : text.texts.change;
+      link.querySelector(".unseen").textContent = `: ${text.entries[code].text}`;
+      link.href = `${root}page/${text.entries[code].page}/?review=1`;
+      link.dataset.page = text.entries[code].page;
+      list.append(row);
+    }
+    settle(text.texts.review_title, `${root}review/`);
+  };
+
+  const showStamp = () => {
+    const stamp = document.createElement("p");
+    stamp.className = "stamp";
+    stamp.textContent = text.texts.stamp;
+    document.querySelector("header").prepend(stamp);
+  };
+
+  const showThanks = () => {
+    stopClock();
+    here = REVIEW;
+    main.innerHTML = text.waiting;
+    document.querySelector(".tools, .languages")?.remove();
+    settle(text.texts.thanks_title, root);
+  };
+
+  const show = (number) => (number === REVIEW ? showReview() : showQuestion(number));
+
+  const notice = (words, kind) => {
+    main.querySelector("#notice, .error")?.remove();
+    const line = document.createElement("p");
+    line.className = kind;
+    line.textContent = words;
+    line.setAttribute("role", kind === "error" ? "alert" : "status");
+    if (kind === "notice") line.id = "notice";
+    const legend = main.querySelector("legend");
+    if (kind === "error") legend.after(line);
+    else main.querySelector("fieldset").before(line);
+  };
+
+  // --- Doing ---
+
+  const act = async (action) => {
+    const row = main.querySelector("fieldset[data-code]");
+    const { code } = row.dataset;
+    const value = valueOf(row);
+    const before = new Set(askedPages());
+    if (action === "skip") record(code, "SKIPPED");
+    else if (value === undefined) {
+      if (action === "next") {
+        notice(text.entries[code].range_error, "error");
+        row.querySelector("input[type=text]").focus();
+        return;
+      }
+    } else if (value !== null) record(code, value);
+    else if (done.has(code) && answers[code] !== "SKIPPED" && code in answers) record(code, "SKIPPED");
+    else if (action === "next" && !done.has(code)) {
+      if (!confirming) {
+        confirming = true;
+        notice(text.texts.blank, "notice");
+        return;
+      }
+      record(code, "SKIPPED");
+    }
+    await writing;
+    if (!ready) return;
+    const following = pageAfter(here);
+    if (action === "back") {
+      const previous = pageBefore(here);
+      if (previous) show(previous);
+      else location.replace(root);
+    } else if (fromReview && (before.has(following) || following === REVIEW)) {
+      fromReview = false;
+      show(REVIEW);
+    } else show(following);
+    flush();
+  };
+
+  const start = async () => {
+    await keep([{ start: true }]);
+    document.querySelector("#tools").innerHTML = text.tools;
+    show(firstOpenPage());
+    flush();
+  };
+
+  const finish = async () => {
+    finished = true;
+    await keep([{ finish: true }]);
+    const sent = flush();
+    await Promise.race([sent, new Promise((resolve) => { setTimeout(resolve, 1500); })]);
+    if (finished && main.querySelector(".finish")) showThanks();
+  };
+
+  const chooseLanguage = async (language) => {
+    const other = await loadBundle(language);
+    stopClock();
+    const typed = here >= 1 && here < REVIEW ? valueOf(main.querySelector("fieldset")) : null;
+    text = other;
+    document.documentElement.lang = language;
+    document.querySelector("#tools").innerHTML = text.tools;
+    const stamp = document.querySelector(".stamp");
+    if (stamp) stamp.textContent = text.texts.stamp;
+    if (here === 0) return;
+    await keep([{ start: true }]);
+    if (typed !== null && typed !== undefined) record(text.pages[here - 1].codes[0], typed);
+    show(here);
+    flush();
+  };
+
+  const inOrder = async (work) => {
+    if (busy) return;
+    busy = true;
+    try {
+      await work();
+    } catch {
+      giveUp();
+    } finally {
+      busy = false;
+    }
+  };
+
+  document.addEventListener("submit", (event) => {
+    if (!ready) return;
+    const sent = event.target;
+    if (sent.matches(".languages")) {
+      if (here === 0) return;
+      event.preventDefault();
+      inOrder(() => chooseLanguage(event.submitter.value));
+      return;
+    }
+    if (!main.contains(sent)) return;
+    event.preventDefault();
+    if (sent.matches(".question")) inOrder(() => act(event.submitter?.value ?? "next"));
+    else if (sent.matches(".finish")) inOrder(finish);
+    else inOrder(start);
+  });
+
+  main.addEventListener("change", (event) => {
+    const row = event.target.closest("fieldset[data-code]");
+    if (!ready || !row) return;
+    const box = row.querySelector("input[type=checkbox][value=prefer_not]");
+    if (box && event.target === box && box.checked) {
+      row.querySelectorAll("input[type=text]").forEach((input) => { input.value = ""; });
+      row.querySelectorAll("input:checked").forEach((input) => { input.checked = input === box; });
+    } else if (box && event.target !== box) box.checked = false;
+    main.querySelector("#notice, .error")?.remove();
+    const value = valueOf(row);
+    // A number is judged when it is complete, that is on Next: a "4" on the way to "40" is no mistake.
+    if (value === null || value === undefined) return;
+    record(row.dataset.code, value).then(flush, () => {});
+  });
+
+  main.addEventListener("click", (event) => {
+    const link = event.target.closest(".review a[data-page]");
+    if (!ready || !link) return;
+    event.preventDefault();
+    fromReview = true;
+    show(Number(link.dataset.page));
+  });
+
+  // The second tap of a double tap falls on whatever has just appeared under the finger. It was meant for what was there.
+  // A mouse counts its clicks; a finger's are told by time and place.
+  let lastTap = { at: -Infinity, x: 0, y: 0, page: 0, confirming };
+  document.addEventListener("click", (event) => {
+    const tap = { at: performance.now(), x: event.clientX, y: event.clientY, page: here, confirming };
+    // The keyboard's, and what a label passes on to its input, are no taps of their own.
+    if (event.detail === 0 || tap.at - lastTap.at < 15) return;
+    const near = tap.at - lastTap.at < DOUBLE_TAP && Math.hypot(tap.x - lastTap.x, tap.y - lastTap.y) < 40;
+    const isSecond = event.detail > 1 || (event.pointerType === "touch" && near);
+    if (ready && isSecond && (busy || tap.page !== lastTap.page || tap.confirming !== lastTap.confirming)) {
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
+    lastTap = tap;
+  }, true);
+  document.addEventListener("keydown", (event) => {
+    if (ready && event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
+  }, true);
+
+  document.addEventListener("visibilitychange", () => {
+    if (!ready) return;
+    if (document.hidden) stopClock();
+    else startClock();
+    flush();
+  });
+  addEventListener("online", () => { if (form) flush(); });
+  addEventListener("offline", () => { if (ready) say("offline"); });
+
+  // --- Beginning ---
+
+  const loadBundle = async (language) => {
+    if (bundles.has(language)) return bundles.get(language);
+    const address = addresses[language];
+    const store = "caches" in self ? await caches.open("forms").catch(() => null) : null;
+    let response = await store?.match(address);
+    if (!response) {
+      response = await fetch(address, { signal: AbortSignal.timeout(20_000) });
+      if (!response.ok) throw new Error(String(response.status));
+      if (store) {
+        for (const old of await store.keys()) if (!Object.values(addresses).some((one) => old.url.endsWith(one))) await store.delete(old);
+        await store.put(address, response.clone());
+      }
+    }
+    const bundle = await response.json();
+    bundle.digest = address.match(/([0-9a-f]+)\.json$/)[1];
+    bundles.set(language, bundle);
+    return bundle;
+  };
+
+  const readState = async () => {
+    if (body.dataset.state) return JSON.parse(body.dataset.state);
+    const response = await fetch(`${root}state/`, { cache: "no-store", signal: AbortSignal.timeout(8_000) });
+    if (response.status >= 500) throw new Error(String(response.status));
+    return response.ok ? response.json() : { status: "gone" };
+  };
+
+  const waitForServer = async () => {
+    for (;;) {
+      await new Promise((resolve) => {
+        setTimeout(resolve, 2_000 + 2_000 * Math.random());
+        addEventListener("online", resolve, { once: true });
+      });
+      if (await readState().then(() => true, () => false)) {
+        location.replace(root);
+        return;
+      }
+    }
+  };
+
+  const begin = async () => {
+    try {
+      await queue.prepare();
+    } catch {
+      body.dataset.keeping = "denied";
+      const line = main.querySelector(".status");
+      if (line?.dataset.direct) line.textContent = line.dataset.direct;
+      if (isShell) waitForServer();
+      return;
+    }
+    form = await queue.nameOf(root);
+    const kept = await queue.load(form);
+    let state = null;
+    try {
+      state = await readState();
+    } catch { /* no connection: what is kept here has to do */ }
+    if (state && !["waiting", "started"].includes(state.status)) {
+      await queue.flush();
+      if (isShell || kept.waiting.length) location.replace(root);
+      return;
+    }
+    if (!state && !kept.session) {
+      if (isShell) waitForServer();
+      return;
+    }
+    addresses = state?.bundles ?? kept.session.addresses;
+    answers = { ...state?.answers };
+    for (const one of kept.waiting) if ("item" in one) answers[one.item] = one.value;
+    done = new Set([...Object.keys(answers), ...(kept.session?.done ?? [])]);
+    opened = new Set(kept.session?.opened ?? []);
+    finished = kept.session?.finished ?? false;
+    queue.countOn(form, (state?.last_sequence ?? 0) + 1);
+    const shown = main.querySelector("form.question");
+    if (shown) queue.countOn(form, Number(shown.elements.sequence.value));
+    // What waits was given in the language chosen last; otherwise the page's own counts.
+    const language = kept.waiting.length || isShell ? kept.session.language : document.documentElement.lang;
+    try {
+      text = await loadBundle(language);
+    } catch {
+      if (isShell) waitForServer();
+      return;
+    }
+    document.documentElement.lang = language;
+    ready = true;
+    body.dataset.keeping = "here";
+    if (isShell && kept.session.stamp) showStamp();
+    if (finished) showThanks();
+    else if (isShell) {
+      document.querySelector("#tools").innerHTML = text.tools;
+      const asked = Number(location.pathname.match(/page\/(\d+)\/$/)?.[1]);
+      if (location.pathname.endsWith("/review/")) show(REVIEW);
+      else show(askedPages().includes(asked) ? asked : firstOpenPage());
+    } else if (shown) {
+      const address = new URL(shown.getAttribute("action"), location.href);
+      const number = Number(address.pathname.match(/page\/(\d+)/)[1]);
+      fromReview = address.searchParams.has("review");
+      if (kept.waiting.length) showQuestion(number);
+      else {
+        here = number;
+        const [code] = text.pages[number - 1].codes;
+        timesShown.set(code, 1);
+        startClock();
+      }
+    } else if (main.querySelector(".review")) {
+      here = REVIEW;
+      if (kept.waiting.length) showReview();
+    }
+    flush();
+    // When there is time: the other languages, and what shows the page while the server can't be reached.
+    for (const other of Object.keys(addresses)) await loadBundle(other).catch(() => {});
+    await navigator.serviceWorker?.register("/q/service-worker.js").catch(() => {});
+  };
+  begin();
+})();

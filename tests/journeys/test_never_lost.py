@@ -1,0 +1,410 @@
+"""Answers given on a tablet are never lost and never stored twice: flaky Wi-Fi, kills, two tabs, full disks."""
+
+import json
+import os
+import random
+import re
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+from playwright.sync_api import Error as PlaywrightError
+
+from instruments.catalogue_reader import read_instrument
+from instruments.definitions import Absence
+from tests.factories import CATALOGUE_FILE
+from tests.flaky_proxy import FlakyProxy
+from tests.platform_processes import Platform, wait_until
+
+INSTRUMENT = read_instrument(CATALOGUE_FILE)
+TABLET = {"width": 800, "height": 1280}
+#: How many forms, kills and replays: a small dose in `make test`, a large one in `make test-long`.
+DOSE = int(os.environ.get("TEST_DOSE", "1"))
+
+
+@pytest.fixture
+def contexts(browser: Browser) -> Iterator[Any]:
+    """Opens pages in contexts of their own; one that reports a script error fails the test."""
+    opened: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def open_page(**options: Any) -> Page:
+        context = browser.new_context(viewport=TABLET, locale="en-US", **options)
+        context.set_default_timeout(20_000)
+        opened.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        return page
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert errors == []
+
+
+def form_of(platform: Platform, dyad: str) -> dict[str, Any]:
+    """What the database holds of the patient's form: status, answers and log."""
+    with sqlite3.connect(f"file:{platform.folder}/healing_survey.sqlite3?mode=ro", uri=True) as database:
+        pk, status, answers = database.execute(
+            """SELECT form.id, form.status, form.answers FROM instruments_administration form
+               JOIN studies_visit visit ON visit.id = form.visit_id JOIN studies_dyad dyad ON dyad.id = visit.dyad_id
+               WHERE dyad.code = ? AND form.role = 'patient'""",
+            [dyad],
+        ).fetchone()
+        log = database.execute(
+            "SELECT sequence, item, value FROM instruments_answerevent WHERE administration_id = ? ORDER BY sequence",
+            [pk],
+        ).fetchall()
+    return {"status": status, "answers": json.loads(answers), "log": log}
+
+
+def begin(page: Page, url: str) -> None:
+    """Open the link and press Start, when the script has taken over."""
+    page.goto(url)
+    ready(page)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("form.question")).to_be_visible()
+
+
+def ready(page: Page) -> None:
+    """The script keeps the answers from here on."""
+    expect(page.locator("body")).to_have_attribute("data-keeping", "here")
+
+
+def code_of(page: Page) -> str:
+    """What is asked on the screen."""
+    code = page.locator("form.question fieldset").get_attribute("data-code")
+    assert code is not None
+    return code
+
+
+def answer_one(page: Page, rng: random.Random) -> tuple[str, Any]:
+    """Give some answer to the question on the screen and go on; what the server has to hold of it."""
+    code = code_of(page)
+    labels = page.locator("form.question label.option input[type=radio]")
+    if labels.count() and rng.random() < 0.9:
+        chosen = rng.randrange(labels.count())
+        raw = labels.nth(chosen).get_attribute("value") or ""
+        page.locator("form.question label.option").nth(chosen).click()
+        button, value = "next", "PREFER_NOT" if raw == "prefer_not" else int(raw) if raw.isdigit() else raw
+    else:
+        button, value = "skip", Absence.SKIPPED.value
+    page.locator(f"button[name=action][value={button}]").click()
+    page.wait_for_function("code => document.querySelector('form.question fieldset')?.dataset.code !== code", arg=code)
+    return code, value
+
+
+def answer_all(page: Page, rng: random.Random, given: dict[str, Any], *, until: int = 1000) -> None:
+    """Answer until the review, or until so many are given."""
+    while len(given) < until and page.locator("form.question").count():
+        code, value = answer_one(page, rng)
+        given[code] = value
+
+
+def finish(page: Page) -> None:
+    page.get_by_role("button", name="Finish").first.click()
+
+
+def stored_answers(platform: Platform, dyad: str) -> dict[str, Any]:
+    return {
+        code: value
+        for code, value in form_of(platform, dyad)["answers"].items()
+        if value not in (Absence.NOT_SHOWN, Absence.NOT_REACHED)
+    }
+
+
+def completed(platform: Platform, dyad: str) -> bool:
+    return bool(form_of(platform, dyad)["status"] == "completed")
+
+
+def test_offline_from_the_first_item_to_the_finish_and_a_reload(platform: Platform, contexts: Any) -> None:
+    """Online again, everything is delivered within 15 seconds without a tap."""
+    (visit,) = platform.create_visits(1)
+    page, rng, given = contexts(), random.Random(10), dict[str, Any]()
+    begin(page, visit["patient_url"])
+    page.wait_for_function("navigator.serviceWorker.ready.then(() => true)")
+    answer_all(page, rng, given, until=1)
+    expect(page.locator(".status")).to_have_text("Sent")
+    page.context.set_offline(True)
+    answer_all(page, rng, given)
+    assert len(form_of(platform, visit["dyad"])["log"]) <= 1
+    finish(page)
+    expect(page.get_by_text("your answers wait here")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("your answers wait here")).to_be_visible()
+    assert page.get_by_text("Synthetic data").is_visible()
+    page.context.set_offline(False)
+    seconds = wait_until(lambda: completed(platform, visit["dyad"]), seconds=15, what="delivery without a tap")
+    assert seconds <= 15
+    assert len(given) >= 50
+    assert stored_answers(platform, visit["dyad"]) == given
+    expect(page.get_by_text("Your answers are stored")).to_be_visible()
+    assert left_behind(page) == {"answers": 0, "forms": 0}
+
+
+def left_behind(page: Page) -> dict[str, int]:
+    """How many records the browser still keeps."""
+    counts: dict[str, int] = page.evaluate(
+        """() => new Promise((resolve, reject) => {
+            const opening = indexedDB.open("waiting-answers", 1);
+            opening.onerror = () => reject(opening.error);
+            opening.onsuccess = async () => {
+                const count = (name) => new Promise((done) => {
+                    const request = opening.result.transaction(name).objectStore(name).count();
+                    request.onsuccess = () => done(request.result);
+                });
+                resolve({answers: await count("answers"), forms: await count("forms")});
+                opening.result.close();
+            };
+        })"""
+    )
+    return counts
+
+
+def test_a_reload_in_the_middle_goes_on_at_the_same_item(platform: Platform, contexts: Any) -> None:
+    """Offline or online, with answers waiting: nothing lost, the same question, what was chosen is ticked again."""
+    (visit,) = platform.create_visits(1, "--form", "short")
+    page, rng, given = contexts(), random.Random(11), dict[str, Any]()
+    begin(page, visit["patient_url"])
+    page.wait_for_function("navigator.serviceWorker.ready.then(() => true)")
+    answer_all(page, rng, given, until=3)
+    page.context.set_offline(True)
+    answer_all(page, rng, given, until=8)
+    code = code_of(page)
+    page.reload()
+    expect(page.locator("form.question fieldset")).to_have_attribute("data-code", code)
+    page.locator("button[value=back]").click()
+    before = list(given)[-1]
+    expect(page.locator("form.question fieldset")).to_have_attribute("data-code", before)
+    if given[before] != "SKIPPED":
+        assert page.locator("form.question input:checked").get_attribute("value") == str(given[before])
+    page.context.set_offline(False)
+    wait_until(lambda: stored_answers(platform, visit["dyad"]) == given, seconds=15, what="delivery")
+    page.reload()
+    ready(page)
+    expect(page.locator("form.question fieldset")).to_have_attribute("data-code", before)
+
+
+def test_flaky_wifi_loses_and_doubles_nothing(platform: Platform, contexts: Any) -> None:
+    """30 % of requests and 10 % of acknowledgements vanish, with outages; every answer is stored right, once."""
+    visits = platform.create_visits(2 if DOSE == 1 else 3 * DOSE, "--form", "full" if DOSE > 1 else "short")
+    proxy = FlakyProxy(platform.port, lost_requests=0.3, lost_answers=0.1, seed=9)
+    n_answers = 0
+    try:
+        for number, visit in enumerate(visits):
+            page, rng, given = contexts(), random.Random(number), dict[str, Any]()
+            url = visit["patient_url"].replace(platform.base_url, proxy.base_url)
+            open_through(page, url)
+            page.get_by_role("button", name="Start").click()
+            expect(page.locator("form.question")).to_be_visible()
+            answer_all(page, rng, given, until=10)
+            proxy.is_down = True
+            answer_all(page, rng, given, until=15)
+            proxy.is_down = False
+            answer_all(page, rng, given)
+            finish(page)
+            wait_until(lambda dyad=visit["dyad"]: completed(platform, dyad), seconds=60, what="delivery")  # type: ignore[misc]
+            form = form_of(platform, visit["dyad"])
+            assert stored_answers(platform, visit["dyad"]) == given
+            items = [item for _, item, _ in form["log"]]
+            assert sorted(items) == sorted(given)  # each once: nothing was delivered under two numbers
+            n_answers += len(given)
+            page.context.close()
+    finally:
+        proxy.stop()
+    assert proxy.n_dropped > len(visits) * 5
+    print(f"{n_answers} answers right, {proxy.n_dropped} requests or acknowledgements lost")
+
+
+def open_through(page: Page, url: str) -> None:
+    """Keep trying, as a person would, until the page and its scripts are there."""
+    for _ in range(60):
+        try:
+            page.goto(url)
+            expect(page.locator("body")).to_have_attribute("data-keeping", "here", timeout=3000)
+        except (PlaywrightError, AssertionError):  # a lost page, script or style: reload
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("The page never came through.")
+
+
+def test_a_killed_browser_loses_nothing_that_was_called_saved(
+    platform: Platform, playwright: Playwright, browser_path: str, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle, offline; the next start of the browser delivers all that the page had called saved."""
+    (visit,) = platform.create_visits(1, "--form", "short" if DOSE == 1 else "full")
+    profile, rng, given = tmp_path / "profile", random.Random(12), dict[str, Any]()
+    n_kills = 2 if DOSE == 1 else 2 * DOSE
+    for kill in range(n_kills + 1):
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=browser_path,
+            args=["--no-sandbox"] if os.geteuid() == 0 else [],
+            viewport={"width": 800, "height": 1280},
+            locale="en-US",
+        )
+        page = context.pages[0]
+        page.goto(visit["patient_url"])
+        ready(page)
+        wait_until(lambda: stored_answers(platform, visit["dyad"]) == given, seconds=15, what="delivery after a kill")
+        if kill == n_kills:
+            context.close()
+            break
+        if page.locator("form.question").count() == 0:
+            page.locator("main form button").first.click()
+            expect(page.locator("form.question")).to_be_visible()
+        page.wait_for_function("navigator.serviceWorker.ready.then(() => true)")
+        context.set_offline(True)
+        answer_all(page, rng, given, until=len(given) + max(1, (20 if DOSE == 1 else 60) // (n_kills + 1) - 1))
+        code = code_of(page)
+        page.locator("form.question label.option").first.click()
+        expect(page.locator(".status")).to_have_attribute("data-state", re.compile("saved|offline"))
+        value = page.locator("form.question input:checked").get_attribute("value") or ""
+        given[code] = int(value) if value.isdigit() else "PREFER_NOT" if value == "prefer_not" else value
+        kill_browser(profile)
+    assert len({item for _, item, _ in form_of(platform, visit["dyad"])["log"]}) == len(given)
+
+
+def kill_browser(profile: Path) -> None:
+    """SIGKILL to the browser of this profile, all of its processes."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(profile).encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    assert found
+    for pid in found:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    lock = profile / "SingletonLock"
+    lock.unlink(missing_ok=True)
+
+
+def test_two_tabs_with_the_same_link_lose_nothing(platform: Platform, contexts: Any) -> None:
+    """Both answer; every answer of both is in the log, the later one of an item counts, and nobody is stuck."""
+    (visit,) = platform.create_visits(1, "--form", "short")
+    first = contexts()
+    second = first.context.new_page()
+    third = contexts()  # another tablet
+    begin(first, visit["patient_url"])
+    for page in (second, third):
+        page.goto(visit["patient_url"])
+        ready(page)
+        page.get_by_role("button", name="Continue").click()
+        expect(page.locator("form.question")).to_be_visible()
+    for value, page in ((1, first), (2, second), (3, third)):
+        for number in (1, 2, 3):
+            expect(page.locator("#progress")).to_contain_text(f"Question {number} of")
+            page.locator(f"label.option:has(input[value='{value}'])").click()
+            page.locator("button[value=next]").click()
+            expect(page.locator("#progress")).to_contain_text(f"Question {number + 1} of")
+        wait_until(
+            lambda n=value: len(form_of(platform, visit["dyad"])["log"]) == 3 * n,  # type: ignore[misc]
+            seconds=20,
+            what=f"delivery of the answers of tab {value}",
+        )
+    items = [item.code for item in INSTRUMENT.form_items("short")[:3]]
+    assert [form_of(platform, visit["dyad"])["answers"][code] for code in items] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "Object.defineProperty(window, 'indexedDB', {get() { throw new Error('denied'); }});",
+        "IDBFactory.prototype.open = () => { throw new DOMException('denied', 'SecurityError'); };",
+        "Object.defineProperty(crypto, 'subtle', {value: undefined});",
+    ],
+    ids=["no store", "store denied", "no cryptography"],
+)
+def test_without_a_store_each_answer_goes_straight_to_the_server(
+    platform: Platform, contexts: Any, broken: str
+) -> None:
+    """Storage denied: the plain forms do all the work, and the page says so."""
+    (visit,) = platform.create_visits(1, "--form", "short")
+    page = contexts()
+    page.add_init_script(broken)
+    page.goto(visit["patient_url"])
+    expect(page.locator("body")).to_have_attribute("data-keeping", "denied")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".status")).to_have_text(
+        "This browser can’t keep answers. Each one goes straight to the study."
+    )
+    for number in (1, 2):
+        page.locator("label.option").nth(number).click()
+        wait_until(
+            lambda n=number: len(form_of(platform, visit["dyad"])["log"]) == n,  # type: ignore[misc]
+            seconds=10,
+            what="storing at once",
+        )
+        page.locator("button[value=next]").click()
+        page.wait_for_url(f"**/page/{number + 1}/")
+
+
+def test_a_store_that_fails_in_the_middle_hands_over_to_the_plain_forms(platform: Platform, contexts: Any) -> None:
+    """The disk fills up after three answers: the rest goes by the buttons, and nothing is missing."""
+    (visit,) = platform.create_visits(1, "--form", "short")
+    page, rng, given = contexts(), random.Random(13), dict[str, Any]()
+    begin(page, visit["patient_url"])
+    answer_all(page, rng, given, until=3)
+    page.evaluate(
+        """() => { IDBObjectStore.prototype.add = () => { throw new DOMException("full", "QuotaExceededError"); }; }"""
+    )
+    page.locator("label.option").nth(1).click()
+    expect(page.locator(".status")).to_have_attribute("data-state", "direct")
+    code = code_of(page)
+    page.locator("button[value=next]").click()
+    expect(page.locator("form.question fieldset")).not_to_have_attribute("data-code", code)
+    wait_until(
+        lambda: stored_answers(platform, visit["dyad"]) == {**given, code: 2}, seconds=10, what="storing by the form"
+    )
+
+
+def test_a_double_tap_passes_nothing_unseen_and_changes_no_answer(platform: Platform, browser: Browser) -> None:
+    """Double clicks and double taps on Start, answers, Next and Skip: one step each, the answer that was meant."""
+    (visit,) = platform.create_visits(1, "--form", "short")
+    context = browser.new_context(viewport=TABLET, locale="en-US", has_touch=True)
+    page = context.new_page()
+    page.goto(visit["patient_url"])
+    ready(page)
+    page.get_by_role("button", name="Start").dblclick()
+    expected: dict[str, Any] = {}
+    for number, item in enumerate(INSTRUMENT.form_items("short")[: 10 if DOSE == 1 else 20], start=1):
+        expect(page.locator("#progress")).to_contain_text(f"Question {number} of")
+        assert page.locator("form.question input:checked").count() == 0
+        doubled = _double_tap if number % 2 else _double_click
+        if number % 3 == 0:
+            doubled(page, "button[value=skip]")
+            expected[item.code] = "SKIPPED"
+            continue
+        value = number % 5 + 1
+        doubled(page, f"label.option:has(input[value='{value}'])")
+        doubled(page, "button[value=next]")
+        expected[item.code] = value
+    expect(page.locator("#progress")).to_contain_text(f"Question {len(expected) + 1} of")
+    expect(page.locator("#notice")).to_have_count(0)
+    wait_until(lambda: stored_answers(platform, visit["dyad"]) == expected, seconds=15, what="delivery")
+    context.close()
+
+
+def _double_tap(page: Page, target: str) -> None:
+    box = page.locator(target).bounding_box()
+    assert box is not None
+    for _ in range(2):
+        page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(60)
+
+
+def _double_click(page: Page, target: str) -> None:
+    box = page.locator(target).bounding_box()
+    assert box is not None
+    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, delay=20)
