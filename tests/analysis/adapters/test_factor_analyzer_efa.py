@@ -18,6 +18,7 @@ from analysis.adapters.factor_analyzer_efa import (
     explore_factors,
     sampling_adequacy,
 )
+from analysis.psychometrics import factor_analysis
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.simulation import SimulationDesign, SimulationStructure, simulate_dyads
 
@@ -59,6 +60,25 @@ def test_three_factors_match_psych(
     assert result.converged
     assert result.admissible
     assert result.notes == ()
+
+
+@pytest.mark.parametrize("extraction", ["minres", "ml"])
+@pytest.mark.parametrize("rotation", ["oblimin", "promax", "varimax", "none"])
+def test_the_solution_equals_the_packages_own(hs1939: FloatArray, extraction: Extraction, rotation: Rotation) -> None:
+    """Two roads to one solution, the library's and the package's (1e-4: where their searches stop)."""
+    result = explore_factors(hs1939, n_factors=3, extraction=extraction, rotation=rotation)
+    own = factor_analysis.explore_factors(hs1939, n_factors=3, extraction=extraction, rotation=rotation)
+    order = [int(np.argmax(np.abs(own.loadings.T @ column))) for column in result.loadings.T]
+    assert sorted(order) == [0, 1, 2]  # factors that explain nearly as much may stand in either order
+    np.testing.assert_allclose(result.loadings, own.loadings[:, order], atol=1e-4)
+    np.testing.assert_allclose(result.phi, own.phi[np.ix_(order, order)], atol=1e-4)
+    np.testing.assert_allclose(result.communalities, own.communalities, atol=1e-4)
+    assert (result.chisq, result.rmsr) == pytest.approx((own.chisq, own.rmsr), abs=1e-3)
+    matrix = np.corrcoef(hs1939, rowvar=False)
+    adequacy, own_adequacy = sampling_adequacy(hs1939), factor_analysis.kaiser_meyer_olkin(matrix)
+    np.testing.assert_allclose(adequacy.per_item, own_adequacy.per_item, atol=1e-9)
+    own_test = factor_analysis.bartlett_sphericity(matrix, n_used=301)
+    assert bartlett_sphericity(hs1939).chisq == pytest.approx(own_test.chisq, abs=1e-7)
 
 
 def test_the_librarys_own_factor_correlations_are_out_of_order(hs1939: FloatArray, r_figures: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.adapters import pingouin_alpha
 from analysis.adapters.pingouin_alpha import cronbach_alpha
+from analysis.psychometrics import reliability
 from analysis.psychometrics.errors import AnalysisInputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -46,6 +47,17 @@ def test_alpha_equals_its_twin_and_pingouins_rounded_interval(hs1939: FloatArray
     assert result.alpha == pytest.approx(twin(hs1939), abs=1e-12)
     assert result.alpha == alpha
     np.testing.assert_allclose([result.lower, result.upper], interval, atol=0.0005 + 1e-12)
+
+
+def test_alpha_equals_the_packages_own(hs1939: FloatArray) -> None:
+    """Two roads to one number: pingouin here, NumPy for the command line; with gaps, too (1e-12)."""
+    holes = hs1939.copy()
+    holes[::7, 2] = np.nan
+    result, own = cronbach_alpha(holes, confidence=0.9), reliability.cronbach_alpha(holes, confidence=0.9)
+    assert result.alpha == pytest.approx(own.alpha, abs=1e-12)
+    assert (result.lower, result.upper) == pytest.approx((own.alpha_ci_lower, own.alpha_ci_upper), abs=1e-12)
+    np.testing.assert_allclose(result.alpha_if_deleted, own.alpha_if_deleted, atol=1e-12)
+    assert (result.n_used, result.n_dropped) == (own.n_used, own.n_dropped)
 
 
 def test_incomplete_rows_are_dropped_before_pingouin_counts_them(hs1939: FloatArray) -> None:
