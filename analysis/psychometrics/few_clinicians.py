@@ -5,7 +5,7 @@ with them, grows with the number of clinicians and hardly with the number of pat
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -176,7 +176,7 @@ def group_by_clinician(keys: npt.ArrayLike, *, who: str, n_rows: int | None = No
         )
     if len(array) == 0:
         raise AnalysisInputError(f"{who} requires rows; got none. Remedy: collect forms or widen the selection.")
-    missing = np.array([_is_missing(key) for key in array.tolist()])
+    missing = _missing_keys(array)
     if missing.any():
         raise AnalysisInputError(
             f"{who} requires a clinician key on every row; {int(missing.sum())} row(s) have none, the first is row "
@@ -194,6 +194,16 @@ def group_by_clinician(keys: npt.ArrayLike, *, who: str, n_rows: int | None = No
         order=read_only(np.argsort(codes, kind="stable").astype(np.int64)),
         starts=read_only(np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)[:-1]])),
     )
+
+
+def _missing_keys(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    if array.dtype.kind in "iub":
+        return np.zeros(len(array), dtype=np.bool_)
+    if array.dtype.kind == "f":
+        return np.asarray(np.isnan(array), dtype=np.bool_)
+    if array.dtype.kind == "U":
+        return np.asarray(np.char.str_len(np.char.strip(array)) == 0, dtype=np.bool_)
+    return np.array([_is_missing(key) for key in array.tolist()])
 
 
 def _is_missing(key: object) -> bool:

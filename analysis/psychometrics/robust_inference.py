@@ -162,7 +162,9 @@ def regress_clustered(
     y, x, w = y[kept], x[kept], w[kept]
     design = np.column_stack([np.ones(len(x)), x])
     _refuse_unusable_design(design, ("intercept", *names), len(kept), who)
-    groups = group_by_clinician(np.asarray(all_groups.labels)[all_groups.codes][kept], who=who)
+    groups = all_groups
+    if not kept.all():
+        groups = group_by_clinician(np.asarray(all_groups.labels)[all_groups.codes][kept], who=who)
     if groups.n_clinicians < 2:
         raise AnalysisInputError(
             f"{who} requires rows from at least two clinicians; got {groups.n_clinicians}. "
@@ -274,26 +276,31 @@ def _sum_over_clinicians(
     scale = _scale(kind, n_clinicians, n_rows, p)
     cross, spread, projected, reached = (np.empty((n_clinicians, p, p)) for _ in range(4))
     scores, adjusted_scores = np.empty((n_clinicians, p, m)), np.empty((n_clinicians, p, m))
-    for g, (start, size) in enumerate(zip(groups.starts, groups.sizes, strict=True)):
-        rows = slice(start, start + size)
-        xg, wxg, eg = x[rows], wx[rows], e[rows]
+    # Clinicians with the same number of rows are handled together.
+    for size in np.unique(groups.sizes):
+        chosen = np.flatnonzero(groups.sizes == size)
+        rows = groups.starts[chosen, None] + np.arange(size)
+        xg, wxg, eg = x[rows], wx[rows], e[rows]  # (g, size, p or m)
         adjusted = wxg * scale
         if kind == "CR2":
             # G = I − Σ = I + Q K Q', so G^(−1/2) = I + Q ((I + K)^(−1/2) − I) Q'.
-            basis, _ = np.linalg.qr(xg if unweighted else np.column_stack([xg, wxg]))
-            bx, bwx = basis.T @ xg, basis.T @ wxg
-            half = bx @ bread @ bwx.T
-            inside = np.eye(basis.shape[1]) - half - half.T + bx @ middle @ bx.T
-            values, vectors = np.linalg.eigh((inside + inside.T) / 2)
+            basis, _ = np.linalg.qr(xg if unweighted else np.concatenate([xg, wxg], axis=2))
+            turned = basis.transpose(0, 2, 1)
+            bx, bwx = turned @ xg, turned @ wxg
+            half = bx @ bread @ bwx.transpose(0, 2, 1)
+            inside = np.eye(basis.shape[2]) - half - half.transpose(0, 2, 1) + bx @ middle @ bx.transpose(0, 2, 1)
+            values, vectors = np.linalg.eigh((inside + inside.transpose(0, 2, 1)) / 2)
             usable = values > _ZERO_EIGENVALUE
             powers = np.where(usable, np.where(usable, values, 1.0) ** -0.5, 0.0)
-            adjusted = wxg + basis @ ((vectors * (powers - 1)) @ (vectors.T @ bwx))
-        cross[g] = xg.T @ wxg
-        scores[g] = wxg.T @ eg
-        adjusted_scores[g] = adjusted.T @ eg
-        spread[g] = bread @ (adjusted.T @ adjusted) @ bread
-        projected[g] = wxg.T @ adjusted @ bread
-        reached[g] = bread @ (xg.T @ adjusted) @ bread
+            core = (vectors * (powers - 1)[:, None, :]) @ vectors.transpose(0, 2, 1)
+            adjusted = wxg + basis @ (core @ bwx)
+        x_turned, adjusted_turned = xg.transpose(0, 2, 1), adjusted.transpose(0, 2, 1)
+        cross[chosen] = x_turned @ wxg
+        scores[chosen] = wxg.transpose(0, 2, 1) @ eg
+        adjusted_scores[chosen] = adjusted_turned @ eg
+        spread[chosen] = bread @ (adjusted_turned @ adjusted) @ bread
+        projected[chosen] = wxg.transpose(0, 2, 1) @ adjusted @ bread
+        reached[chosen] = bread @ (x_turned @ adjusted) @ bread
     return ClusterSums(
         bread=read_only(bread),
         weighted_squares=read_only(weighted_squares),

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "response-surface": "an outcome by both roles' scores: polynomial regression, surface, rivals, congruence",
     "retest": "two occasions: ICC, SEM, smallest detectable change; with a change question also AUC and MIC",
     "content-validity": "experts' ratings of relevance (I-CVI, kappa, S-CVI) and their sorting of items",
+    "planning": "how many clinicians, patients and items (precision and power by simulation); with data: enough yet?",
     "irt": "graded response model: slopes, thresholds, information and scores",
     "dif": "differential item functioning between groups (ordinal logistic regression)",
 }
