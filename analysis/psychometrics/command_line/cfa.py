@@ -10,6 +10,7 @@ from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.sem import ModelFit, fit_model
 from analysis.psychometrics.sem.parameter_table import GROUP_EQUAL
 from analysis.psychometrics.sem.syntax import parse_syntax
+from analysis.psychometrics.sem.two_level import fit_two_level, has_levels, two_level_items
 
 #: Counts, printed without decimals.
 _COUNTS = ("npar", "df", "df_scaled", "baseline_df", "baseline_df_scaled", "ntotal")
@@ -121,6 +122,8 @@ def run(arguments: argparse.Namespace) -> Report:
     """Fit the model."""
     table = read_table(arguments.data)
     model = read_model(arguments.model)
+    if has_levels(model):
+        return _two_level(arguments, table, model)
     names = model_columns(model, table)
     fit = fit_model(
         model,
@@ -138,6 +141,37 @@ def run(arguments: argparse.Namespace) -> Report:
         auto=arguments.auto,
         meanstructure=True if arguments.meanstructure else None,
         parameterization=arguments.parameterization,
+    )
+    return Report(data=as_data(fit), sections=as_sections(fit), notes=fit.notes)
+
+
+def _two_level(arguments: argparse.Namespace, table: Table, model: str) -> Report:
+    """Fit a model in `level:` blocks; its groups are the levels, 1 within and 2 between clusters."""
+    other = [
+        option
+        for option, given in (
+            ("--group", arguments.group),
+            ("--group-equal", arguments.group_equal),
+            ("--ordered", arguments.ordered),
+            ("--missing", arguments.missing != "listwise"),
+        )
+        if given
+    ]
+    if not arguments.cluster or other:
+        what = f"{other[0]} does not go with it" if other else "it needs --cluster"
+        raise AnalysisInputError(
+            f"--model is written in `level:` blocks: {what}. Remedy: name the clusters' column, and leave groups, "
+            "ordinal items and other treatments of missing answers out."
+        )
+    names = list(two_level_items(model))
+    fit = fit_two_level(
+        model,
+        table.numeric(names),
+        table.text(arguments.cluster),
+        item_codes=names,
+        estimator=chosen_estimator(arguments),  # type: ignore[arg-type]  # one of its three, by its making
+        std_lv=arguments.std_lv,
+        orthogonal=arguments.orthogonal,
     )
     return Report(data=as_data(fit), sections=as_sections(fit), notes=fit.notes)
 
@@ -224,6 +258,8 @@ def _fit_rows(fit: ModelFit) -> list[tuple[Cell, ...]]:
         "rmsea_ci_upper": "  90 % interval, upper",
         "rmsea_pvalue": "  p (RMSEA ≤ .05)",
         "srmr": "SRMR",
+        "srmr_within": "  within clusters",
+        "srmr_between": "  between clusters",
         "logl": "log-likelihood",
         "aic": "AIC",
         "bic": "BIC",

@@ -454,11 +454,11 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
     )
     fixed = _fixed_values(table, sample.groups)
     restriction = _restriction(table, fixed) if nonlinear else None
-    start, notes = _admissible_start(objective, start, basis, origin, table)
+    start, notes = find_admissible_start(objective, start, basis, origin, table)
     minimum = minimise(objective, start, basis, origin, n_total=sample.n_used, nonlinear=restriction)
     if restriction is not None:
         basis = _tangent(basis, restriction(minimum.theta)[1])
-    identified, directions = _identification(objective, minimum.theta, basis, table)
+    identified, directions = find_unidentified(objective, minimum.theta, basis, table)
     if isinstance(objective, DiagonallyWeightedLeastSquares):
         inference = ordinal_inference(objective, minimum.theta, basis, level_constraints=_level_constraints(table))
     elif isinstance(objective, FullInformation):
@@ -467,7 +467,7 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
     else:
         robust = options.estimator == "MLR"
         inference = complete_data_inference(objective, minimum.theta, basis, exogenous, robust=robust)
-    return _assembled(
+    return assemble_fit(
         options,
         sample,
         table,
@@ -577,7 +577,7 @@ def _tangent(basis: FloatArray, slopes: FloatArray) -> FloatArray:
     return result
 
 
-def _admissible_start(
+def find_admissible_start(
     objective: Objective, start: FloatArray, basis: FloatArray, origin: FloatArray, table: ParameterTable
 ) -> tuple[FloatArray, tuple[str, ...]]:
     """Move the starting values until the discrepancy is finite there: loadings and paths are drawn towards zero."""
@@ -593,7 +593,7 @@ def _admissible_start(
     return theta, ("no admissible starting values were found",)
 
 
-def _identification(
+def find_unidentified(
     objective: Objective, theta: FloatArray, basis: FloatArray, table: ParameterTable
 ) -> tuple[bool, tuple[str, ...]]:
     """Look for directions along which the model does not change: singular expected information names the parameters."""
@@ -623,7 +623,7 @@ def _identification(
     )
 
 
-def _assembled(
+def assemble_fit(
     options: FitOptions,
     sample: SampleStatistics,
     table: ParameterTable,
