@@ -58,6 +58,11 @@ class GradedItem:
     d_se: FloatArray
     never_most_likely: tuple[float, ...]
 
+    @property
+    def categories_ordered(self) -> bool:
+        """Whether every scale point is somewhere the likeliest answer, in the order of the scale."""
+        return not self.never_most_likely
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GradedResponseModel:

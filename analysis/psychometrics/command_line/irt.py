@@ -82,6 +82,7 @@ def _as_data(model: GradedResponseModel, name: str) -> dict[str, Any]:
                 "scale_points": item.scale_points,
                 "n_answers": item.n_answers,
                 "never_most_likely": item.never_most_likely,
+                "categories_ordered": item.categories_ordered,
                 "information": information,
             }
             for item, information in zip(model.items, model.item_information, strict=True)

@@ -437,6 +437,7 @@ def test_categories_that_are_never_the_likeliest_are_named() -> None:
     )
     model = fit_graded_response(data)
     assert [item.never_most_likely for item in model.items] == [(), (1.0,), (), ()]
+    assert [item.categories_ordered for item in model.items] == [True, False, True, True]
     assert sum(model.items[0].n_answers) == 3000
     assert model.items[1].n_answers[1] == int((data[:, 1] == 1).sum())
 
