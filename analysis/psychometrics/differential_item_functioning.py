@@ -127,7 +127,7 @@ def ordinal_logistic_dif(
     ['item 1']
     """
     who = "ordinal_logistic_dif"
-    values = as_responses(data, who=who, minimum_items=2)
+    values = as_responses(data, who=who, minimum_items=3 if matching == "eap" else 2)
     codes = as_item_codes(item_codes, values.shape[1], who=who)
     if matching not in ("total", "rest", "eap"):
         raise AnalysisInputError(
@@ -163,8 +163,8 @@ def ordinal_logistic_dif(
         remaining = [position for position in range(len(codes)) if position not in flagged]
         if remaining == anchor:
             break
-        if len(remaining) < 2:
-            notes.append("purification stopped: fewer than two items would remain to match respondents on")
+        if len(remaining) < (3 if matching == "eap" else 2):
+            notes.append("purification stopped: too few items would remain to match respondents on")
             break
         seen.append(flagged)
         anchor = remaining

@@ -135,7 +135,7 @@ def fit_graded_response(
     Raises
     ------
     AnalysisInputError
-        Fewer than two items, an item without variation, more than 20 distinct answers, two identical items, too few
+        Fewer than three items, an item without variation, more than 20 distinct answers, two identical items, too few
         respondents.
 
     Notes
@@ -158,7 +158,7 @@ def fit_graded_response(
     (True, 15, True)
     """
     who = "fit_graded_response"
-    values = as_responses(data, who=who, minimum_items=2)
+    values = as_responses(data, who=who, minimum_items=3)  # two would leave their slopes undetermined
     codes = as_item_codes(item_codes, values.shape[1], who=who)
     if standard_errors not in ("observed", "crossproduct", "none"):
         raise AnalysisInputError(

@@ -80,7 +80,7 @@ def test_dif_prints_every_test(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "complaint"),
     [
-        (["irt", DATA, "--items", "A1"], "at least 2 items"),
+        (["irt", DATA, "--items", "A1"], "at least 3 items"),
         (["irt", DATA, "--items", "A1,B1"], "there is no column 'B1'"),
         (["dif", DATA, "--group", "sex"], "there is no column 'sex'"),
         (["dif", DATA, "--items", "A1,A2,gender", "--group", "gender"], "is the group and an item"),

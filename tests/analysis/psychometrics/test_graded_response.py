@@ -396,11 +396,11 @@ def test_item_fit_uses_complete_rows_and_says_so(lsat7: FloatArray) -> None:
     gone[1::2, 1] = np.nan
     with pytest.raises(AnalysisInputError, match="answered all 5 items; got none"):
         graded_item_fit(fit_graded_response(gone), gone)
-    small = graded_item_fit(fit_graded_response(lsat7[:, :2]), lsat7[:, :2])
+    small = graded_item_fit(fit_graded_response(lsat7[:, :3]), lsat7[:, :3])
     assert (small.df == 0).all()
     assert np.isnan(small.s_x2).all()
     assert np.isnan(small.p_value).all()
-    assert "no degrees of freedom left to test item 1, item 2" in small.notes
+    assert "no degrees of freedom left to test item 1, item 2, item 3" in small.notes
 
 
 def test_q3_is_the_correlation_of_residuals_and_finds_a_doublet() -> None:
@@ -499,6 +499,8 @@ def test_unusable_data_are_refused_with_names() -> None:
         fit_graded_response(with_column(rng.standard_normal(100)))
     with pytest.raises(AnalysisInputError, match="more respondents than items; got 3"):
         fit_graded_response(np.array([[1, 1, 2], [2, 1, 1], [1, 2, 1]]))
+    with pytest.raises(AnalysisInputError, match="at least 3 items; got 2"):
+        fit_graded_response(data[:, :2])
     with pytest.raises(AnalysisInputError, match="standard_errors="):
         fit_graded_response(data, standard_errors="all")  # type: ignore[arg-type]
     model = fit_graded_response(data)
