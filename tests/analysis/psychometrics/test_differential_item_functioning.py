@@ -188,6 +188,15 @@ def test_purifying_takes_the_false_alarms_away_and_reports_the_anchor() -> None:
     assert clean.items[0].log_odds[0] > plain.items[0].log_odds[0]
 
 
+def test_purifying_stops_before_the_anchor_is_empty() -> None:
+    """Two of three items favour one group each: what is left could not match anybody, and the note says so."""
+    data, groups = planted(np.random.default_rng(14), 400, shift={0: 3.0, 1: -3.0})
+    result = ordinal_logistic_dif(data[:, :3], groups, purify=True)
+    assert [item.flagged for item in result.items[:2]] == [True, True]
+    assert result.anchor_items == ("item 1", "item 2", "item 3")
+    assert "purification stopped: too few items would remain to match respondents on" in result.notes
+
+
 def test_three_groups_give_two_effects_against_the_reference() -> None:
     """Degrees of freedom follow the groups; the reference may be chosen, the statistics do not depend on it."""
     rng = np.random.default_rng(7)
