@@ -7,7 +7,13 @@ from analysis.psychometrics.command_line.options import add_data, split_names
 from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.table import Table, read_table
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.sem import ModelFit, fit_model
+from analysis.psychometrics.sem import (
+    ModelFit,
+    factor_scores,
+    fit_model,
+    modification_indices,
+    residual_correlations,
+)
 from analysis.psychometrics.sem.parameter_table import GROUP_EQUAL
 from analysis.psychometrics.sem.syntax import parse_syntax
 from analysis.psychometrics.sem.two_level import fit_two_level, has_levels, two_level_items
@@ -43,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auto", choices=("cfa", "sem", "growth"), default="cfa", help="defaults that complete the model"
     )
+    parser.add_argument(
+        "--modindices", nargs="?", type=float, const=3.84, metavar="LEAST", help="modification indices of at least this"
+    )
+    parser.add_argument("--residuals", action="store_true", help="observed minus implied correlations")
+    parser.add_argument("--scores", action="store_true", help="factor scores of every row")
     parser.add_argument("--parameterization", choices=("delta", "theta"), default="delta", help="of ordinal items")
 
 
@@ -142,7 +153,50 @@ def run(arguments: argparse.Namespace) -> Report:
         meanstructure=True if arguments.meanstructure else None,
         parameterization=arguments.parameterization,
     )
-    return Report(data=as_data(fit), sections=as_sections(fit), notes=fit.notes)
+    data, sections = as_data(fit), as_sections(fit)
+    if arguments.modindices is not None:
+        _add_modification_indices(fit, arguments.modindices, data, sections)
+    if arguments.residuals:
+        _add_residuals(fit, data, sections)
+    if arguments.scores:
+        groups = table.text(arguments.group) if arguments.group else None
+        scores = factor_scores(fit, table.numeric(names), item_codes=names, groups=groups)
+        data["scores"] = {"latent": scores.latent, "method": scores.method, "values": scores.scores}
+        rows = [(line, *row) for line, row in zip(table.lines, scores.scores.tolist(), strict=True)]
+        title = f"Factor scores ({scores.method})"
+        sections.append(Section(title=title, columns=("line", *scores.latent), rows=rows))
+    return Report(data=data, sections=sections, notes=fit.notes)
+
+
+def _add_modification_indices(fit: ModelFit, least: float, data: dict[str, object], sections: list[Section]) -> None:
+    """Modification indices where the solution allows them."""
+    found = modification_indices(fit, minimum=least) if fit.converged and fit.identified else ()
+    data["modification_indices"] = found
+    sections.append(
+        Section(
+            title=f"Modification indices of at least {least:g}",
+            columns=("parameter", "group", "mi", "epc", "sepc.lv", "sepc.all"),
+            rows=[
+                (f"{entry.lhs} {entry.op} {entry.rhs}", entry.group, entry.mi, entry.epc, entry.sepc_lv, entry.sepc_all)
+                for entry in found
+            ],
+        )
+    )
+
+
+def _add_residuals(fit: ModelFit, data: dict[str, object], sections: list[Section]) -> None:
+    """Residual correlations by group."""
+    matrices = residual_correlations(fit)
+    codes = fit.sample.item_codes
+    named = [
+        {code: dict(zip(codes, row, strict=True)) for code, row in zip(codes, matrix.tolist(), strict=True)}
+        for matrix in matrices
+    ]
+    data["residual_correlations"] = named[0] if len(named) == 1 else named
+    for label, matrix in zip(fit.group_labels, matrices, strict=False):
+        where = f", group {label}" if len(fit.group_labels) > 1 else ""
+        rows = [(code, *row) for code, row in zip(codes, matrix.tolist(), strict=True)]
+        sections.append(Section(title=f"Residual correlations{where}", columns=("item", *codes), rows=rows))
 
 
 def _two_level(arguments: argparse.Namespace, table: Table, model: str) -> Report:

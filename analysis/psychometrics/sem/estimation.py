@@ -427,9 +427,7 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
             "a model with intercepts requires means; the moments given have none. Remedy: give "
             "means, or take `~ 1` out."
         )
-    exogenous = [
-        np.array([names.observed.index(name) for name in names.exogenous], dtype=np.intp) for names in table.names
-    ]
+    exogenous = exogenous_places(table)
     basis, origin, nonlinear = constraint_basis(table)
     layouts = group_layouts(
         table,
@@ -698,6 +696,17 @@ def _required_state(layout: GroupLayout, theta: FloatArray) -> GroupState:
             "the model's paths form a loop without solution (I − B is singular). Remedy: remove one of the paths."
         )
     return state
+
+
+def exogenous_places(table: ParameterTable) -> list[IndexArray]:
+    """Return for every group the positions of the exogenous variables among the observed."""
+    return [np.array([names.observed.index(name) for name in names.exogenous], dtype=np.intp) for names in table.names]
+
+
+def implied_variances(fit: ModelFit) -> list[FloatArray]:
+    """Return for every group the model-implied variances of all variables, observed then latent."""
+    estimates = np.array([row.est for row in fit.parameters[: len(fit.table.rows)]])
+    return _implied_scales(fit.table, fit.states, fit.layouts, estimates)
 
 
 def _implied_scales(

@@ -109,6 +109,7 @@ class GroupSample:
     data: FloatArray | None  # (n, n_items); None when only moments were given
     cluster: IntArray | None  # cluster number of each row
     incomplete: IncompleteRows | None = None  # missing='fiml'; moments are then those of EM
+    categories: tuple[FloatArray, ...] = ()  # values of the ordinal items; empty for measured ones
     ordinal: OrdinalPart | None = None  # when items are ordinal; `covariance` then holds polychoric correlations
 
     def of_columns(self, columns: IndexArray, codes: Sequence[str]) -> "GroupSample":
@@ -124,6 +125,7 @@ class GroupSample:
             mean=self.mean[columns],
             covariance=self.covariance[np.ix_(columns, columns)],
             data=None if self.data is None else self.data[:, columns],
+            categories=tuple(self.categories[column] for column in columns.tolist()) if self.categories else (),
             ordinal=None if self.ordinal is None else self.ordinal.of_columns(columns),
         )
 
@@ -304,6 +306,7 @@ def ordinal_groups(
                 covariance=found.covariance,
                 data=None,
                 cluster=None,
+                categories=found.categories,
                 ordinal=OrdinalPart(
                     ordered=found.ordered, thresholds=found.thresholds, moments=found.moments, nacov=found.nacov
                 ),

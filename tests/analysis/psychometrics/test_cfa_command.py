@@ -65,6 +65,23 @@ def test_robust_ordinal_grouped_and_clustered_fits(capsys: pytest.CaptureFixture
                 assert printed["fit"][key] == pytest.approx(value, abs=1e-4), (name, key)
 
 
+def test_further_questions_are_answered_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+    """Modification indices, residual correlations and scores come when asked for, in JSON and as tables."""
+    arguments = [HS, "--model", MODEL, "--modindices", "8", "--residuals", "--scores"]
+    printed = answer(capsys, *arguments)
+    first = printed["modification_indices"][0]
+    assert (first["lhs"], first["op"], first["rhs"]) == ("visual", "=~", "x9")
+    assert first["mi"] == pytest.approx(36.41103, abs=1e-3)
+    assert all(entry["mi"] >= 8 for entry in printed["modification_indices"])
+    assert printed["residual_correlations"]["x1"]["x2"] == pytest.approx(-0.0296, abs=1e-3)
+    assert len(printed["scores"]["values"]) == 301
+    assert main(["cfa", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert all(
+        title in text for title in ("Modification indices of at least 8", "Residual correlations", "Factor scores")
+    )
+
+
 def test_text_tables_name_groups_and_measures(capsys: pytest.CaptureFixture[str]) -> None:
     """People read labels of groups, plain and scaled measures side by side, and notes."""
     assert main(["cfa", HS, "--model", MODEL, "--group", "school", "--estimator", "MLR"]) == 0

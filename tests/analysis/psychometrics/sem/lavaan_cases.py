@@ -66,6 +66,11 @@ def _number(text: str) -> float:
 @functools.cache
 def fitted(name: str) -> ModelFit:
     """Fit a case with our engine."""
+    return refitted(name)
+
+
+def refitted(name: str, *, model: str | None = None, **changes: Any) -> ModelFit:
+    """Fit a case with another model or other arguments."""
     case = cases()[name]
     codes, values, texts = table(case["data"])
     arguments = {key: case[key] for key in _ARGUMENTS if key in case}
@@ -73,7 +78,7 @@ def fitted(name: str) -> ModelFit:
         arguments["groups"] = texts[case["group"]]
     if "cluster" in case:
         arguments["cluster"] = texts[case["cluster"]]
-    return fit_model(case["model"], values, item_codes=codes, **arguments)
+    return fit_model(model or case["model"], values, item_codes=codes, **(arguments | changes))
 
 
 def check_against_lavaan(name: str, *, fit: float, estimates: float, errors: float) -> None:
