@@ -364,6 +364,12 @@ def _estimate(
         for other in range(place + 1, len(measured)):
             r = pearson_rho(z, standardised[:, other])
             correlation[position, measured[other]] = correlation[measured[other], position] = r
+    smallest = float(np.linalg.eigvalsh(correlation)[0])
+    if smallest <= 0:
+        notes.append(
+            f"the correlation matrix is not positive definite (smallest eigenvalue {smallest:.3g}): correlations "
+            "that are estimated pair by pair can contradict one another"
+        )
     sd = np.sqrt(variances)
     covariance = correlation * np.outer(sd, sd)
     np.fill_diagonal(covariance, variances)

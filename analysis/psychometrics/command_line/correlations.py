@@ -134,8 +134,7 @@ def _mixed(values: FloatArray, names: Sequence[str], ordered: Sequence[bool], mi
     result = ordinal_moments(values, item_codes=names, ordered=ordered, missing=missing, asymptotic="none")
     usable = bool((np.abs(result.correlation[np.triu_indices(len(names), k=1)]) < 1).all())
     se = correlation_standard_errors(values, item_codes=names, ordered=ordered, missing=missing) if usable else None
-    smallest = float(np.linalg.eigvalsh(result.correlation)[0])
-    improper = (f"the matrix is not positive definite (smallest eigenvalue {smallest:.3g})",) if smallest <= 0 else ()
+    n_used = int(result.n_pairs.min()) if missing == "pairwise" else result.n_used
     ordinal = [name for name, flag in zip(names, ordered, strict=True) if flag]
     return _Answer(
         matrix=result.correlation,
@@ -144,9 +143,9 @@ def _mixed(values: FloatArray, names: Sequence[str], ordered: Sequence[bool], mi
         categories={name: own for name, own in zip(names, result.categories, strict=True) if name in ordinal},
         n_pairs=result.n_pairs,
         smoothed=False,
-        n_used=int(result.n_pairs.min()) if missing == "pairwise" else result.n_used,
-        n_dropped=len(values) - (int(result.n_pairs.min()) if missing == "pairwise" else result.n_used),
-        notes=(*result.notes, *improper),
+        n_used=n_used,
+        n_dropped=len(values) - n_used,
+        notes=result.notes,
     )
 
 

@@ -147,3 +147,20 @@ def test_nearly_perfect_pairs_have_lavaans_uncertainty() -> None:
     # WLS.W × n as printed by R to ten digits.
     expected = [1.856767469, 1.584994599, 1.856767469, 1.584994599, 0.004161639]
     np.testing.assert_allclose(result.nacov_diagonal, expected, rtol=1e-6)
+
+
+def test_correlations_that_contradict_one_another_are_said() -> None:
+    """Pairs from different respondents need not go together: a note gives the smallest eigenvalue."""
+    rng = np.random.default_rng(5)
+    blocks = []
+    for blank, sign in ((2, 1), (1, 1), (0, -1)):
+        latent = rng.standard_normal(300)
+        block = np.column_stack([latent, latent, latent]) + 0.2 * rng.standard_normal((300, 3))
+        block[:, 2] *= sign
+        block = np.searchsorted([-1.0, 0.0, 1.0], block).astype(float)
+        block[:, blank] = np.nan
+        blocks.append(block)
+    result = ordinal_moments(np.vstack(blocks), missing="pairwise", asymptotic="none")
+    smallest = np.linalg.eigvalsh(result.correlation)[0]
+    assert smallest < 0
+    assert any(f"not positive definite (smallest eigenvalue {smallest:.3g})" in note for note in result.notes)
