@@ -2,8 +2,8 @@
 
 Everything is about the sum of a scale's items, reversed ones turned round.
 
-- `omega_total`: of the standardised items under one factor, as `psych::omega(nfactors = 1)`; `omega_total_raw`: of the
-  items as they are, as `semTools::compRelSEM` of a one-factor model;
+- `omega_total`: of the standardised items under one factor, as `psych::omega(nfactors = 1)`, which turns items round
+  that load negatively; `omega_total_raw`: of the items as they are, as `semTools::compRelSEM` of a one-factor model;
 - `omega_categorical`: `compRelSEM(ord.scale = TRUE)`, for items of at most ten categories;
 - `omega_hierarchical`: `psych::omega` with --groups group factors (Schmid–Leiman; details under `schmid_leiman`);
 - `sem`: the standard error of measurement from alpha, `sem_omega`: from omega_total_raw;
@@ -44,6 +44,7 @@ from analysis.psychometrics.level_specific_reliability import level_specific_ome
 from analysis.psychometrics.omega_hierarchical import omega_hierarchical
 from analysis.psychometrics.reliability import (
     CronbachAlpha,
+    OmegaTotal,
     cronbach_alpha,
     omega_total,
     spearman_brown,
@@ -154,10 +155,10 @@ def _judge(
     sd = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(sd, sd)
     np.fill_diagonal(correlation, 1.0)
-    standardised = part(lambda: omega_total(correlation, extraction="minres", item_codes=items))
+    standardised = part(lambda: _standardised_omega(correlation, items, notes))
     raw = part(lambda: omega_total(covariance, extraction="ml", item_codes=items))
     for solution in (standardised, raw):
-        notes += [note for note in (solution.notes if solution else ()) if note not in notes]
+        notes += _new_notes(solution.notes if solution else (), notes)
     answer: dict[str, Any] = {
         "items": {
             item: {
@@ -214,6 +215,34 @@ def _covariance(values: FloatArray, missing: Missing, notes: list[str]) -> Float
     return covariance
 
 
+def _standardised_omega(correlation: FloatArray, items: Sequence[str], notes: list[str]) -> OmegaTotal:
+    """Omega of the standardised items, those that load negatively turned round, as psych does."""
+    solution = omega_total(correlation, extraction="minres", item_codes=items)
+    sign = np.where(solution.loadings < 0, -1.0, 1.0)
+    if (sign > 0).all():
+        return solution
+    turned = ", ".join(item for item, s in zip(items, sign, strict=True) if s < 0)
+    notes.append(
+        f"for omega_total, as psych::omega does, turned round: {turned}; the other coefficients take them as given"
+    )
+    return omega_total(correlation * np.outer(sign, sign), extraction="minres", item_codes=items)
+
+
+def _new_notes(found: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Leave out what has been said, and the keying of items once something has been said about it.
+
+    Empty cells are the rule with categories near a ceiling; they are no news about a scale.
+    """
+    told = any("reversed" in note or "turned round" in note for note in known)
+    return [
+        note
+        for note in found
+        if note not in known
+        and not note.startswith("empty cells")
+        and not (told and note.startswith("negative loading"))
+    ]
+
+
 def _sem_from(reliability: float, alpha: CronbachAlpha) -> float:
     return standard_error_of_measurement(alpha.score_sd, min(reliability, 1.0))
 
@@ -232,8 +261,7 @@ def _categorical(values: FloatArray, items: Sequence[str], missing: Missing, not
     except AnalysisInputError as error:
         notes.append(f"no categorical omega: {error}")
         return {"omega_categorical": None}
-    # Empty cells are the rule with categories near a ceiling; they are no news about this scale.
-    notes += [note for note in result.notes if not note.startswith("empty cells") and note not in notes]
+    notes += _new_notes(result.notes, notes)
     return {"omega_categorical": result.omega}
 
 
@@ -293,7 +321,7 @@ def _by_level(
     result = part(lambda: level_specific_omega(values[owned], clusters[owned], item_codes=items))
     if result is None:
         return None
-    notes += [f"omega by level: {note}" for note in result.notes]
+    notes += [f"omega by level: {note}" for note in _new_notes(result.notes, notes)]
     return {
         "omega_within": result.omega_within,
         "omega_between": result.omega_between,

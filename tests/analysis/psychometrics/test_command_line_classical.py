@@ -122,6 +122,24 @@ def test_clusters_give_omega_by_level_and_their_bootstrap(ask: Ask, classical_fi
     assert ask(*command, "--seed", "2")["scales"]["all"]["bootstrap"] != scale["bootstrap"]
 
 
+def test_items_keyed_the_other_way_are_named_once(ask: Ask, r_figures: dict[str, Any], tmp_path: Path) -> None:
+    """x4 turned round and not declared: omega_total is psych's, the rest is of the sum as it is, and a note says so."""
+    with Path(HS1939).open(newline="") as file:
+        rows = [[10 - float(row["x4"]), row["x5"], row["x6"]] for row in csv.DictReader(file)]
+    path = tmp_path / "turned.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["x4", "x5", "x6"], *rows])
+    scale = ask("reliability", str(path))["scales"]["all"]
+    omega = r_figures["omega_per_factor_nf1"]["textual"]["omega_total"]
+    assert scale["omega_total"] == pytest.approx(omega, abs=1e-6)
+    assert scale["omega_total_raw"] < 0.6
+    assert scale["alpha"] < 0
+    assert sum("x4" in note for note in scale["notes"]) == 1
+    declared = ask("reliability", str(path), "--reverse", "x4")["scales"]["all"]
+    assert declared["alpha"] == pytest.approx(r_figures["alpha"]["textual"]["raw_alpha"], abs=1e-9)
+    assert declared["omega_total"] == pytest.approx(omega, abs=1e-6)
+
+
 def test_two_items_have_spearman_brown_instead(ask: Ask) -> None:
     """What two items cannot give is null, with a note."""
     scale = ask("reliability", HS1939, "--scales", "two=x1,x2")["scales"]["two"]
