@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,12 @@ class Table:
         self._require(names)
         values = np.empty((self.n_rows, len(names)))
         for position, name in enumerate(names):
-            values[:, position] = [
-                self._number(name, cell, line) for cell, line in zip(self.columns[name], self.lines, strict=True)
-            ]
+            # Answers repeat: each different cell is read once, the first of its kind with its line.
+            read: dict[str, float] = {}
+            for cell, line in zip(self.columns[name], self.lines, strict=True):
+                if cell not in read:
+                    read[cell] = self._number(name, cell, line)
+            values[:, position] = [read[cell] for cell in self.columns[name]]
         return values
 
     def numeric_names(self, leave_out: Iterable[str | None] = ()) -> tuple[str, ...]:
@@ -66,8 +70,8 @@ class Table:
         return tuple(name for name in self.names if name not in skipped and self._is_numeric(name))
 
     def _is_numeric(self, name: str) -> bool:
-        cells = [cell for cell in self.columns[name] if not _is_missing(cell)]
-        return 2 * sum(_parse(cell) is not None for cell in cells) >= len(cells)
+        cells = {cell: n for cell, n in Counter(self.columns[name]).items() if not _is_missing(cell)}
+        return 2 * sum(n for cell, n in cells.items() if _parse(cell) is not None) >= sum(cells.values())
 
     def _number(self, name: str, cell: str, line: int) -> float:
         if _is_missing(cell):
