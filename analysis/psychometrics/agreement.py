@@ -135,8 +135,8 @@ def _icc_forms(
     """Return estimate, lower and upper limit of each form; arrays over columns."""
     high = 1 - (1 - confidence) / 2
     r, c, e = ms_rows, ms_columns, ms_error
-    within = ((n - 1) * e + c) / n
     with np.errstate(divide="ignore", invalid="ignore"):
+        within = ((n - 1) * e + c) / n
         forms: dict[str, tuple[FloatArray, FloatArray, FloatArray]] = {}
         for single, average, error, df2 in (
             ("ICC(1)", "ICC(1,k)", within, n * (k - 1)),

@@ -146,6 +146,18 @@ def generalisability(
     count = rows.values.shape[1]
     wanted = tuple(n_items) if n_items is not None else (1, count)
     _require_plans(n_patients, wanted, who=who)
+    needed = tuple(
+        PatientsNeeded(n_items=number, reliability=target, n_patients=_patients_needed(components, number, target))
+        for number in wanted
+        for target in RELIABILITIES
+    )
+    out_of_reach = [
+        f".{entry.reliability * 100:.0f} with {entry.n_items} item(s)"
+        for entry in needed
+        if math.isinf(entry.n_patients)
+    ]
+    if out_of_reach:
+        notes.append(f"no number of patients per clinician reaches {', '.join(out_of_reach)}")
     at_items = components["patient"] + components["residual"] / count
     between = components["clinician"] + components["clinician_item"] / count
     return Generalisability(
@@ -159,11 +171,7 @@ def generalisability(
             for number in wanted
             for patients in n_patients
         ),
-        patients_needed=tuple(
-            PatientsNeeded(n_items=number, reliability=target, n_patients=_patients_needed(components, number, target))
-            for number in wanted
-            for target in RELIABILITIES
-        ),
+        patients_needed=needed,
         n_used=rows.n_used,
         n_dropped=rows.n_dropped,
         n_clinicians=groups.n_clinicians,

@@ -1,7 +1,6 @@
 """`agreement`: how far patients and clinicians agree about the same dyads."""
 
 import argparse
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,38 +9,22 @@ from analysis.psychometrics.agreement import Agreement, Estimates, agreement
 from analysis.psychometrics.bland_altman import BlandAltman, bland_altman
 from analysis.psychometrics.command_line.options import add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
-from analysis.psychometrics.command_line.table import Table, read_table
-from analysis.psychometrics.dyads import pair_dyads
+from analysis.psychometrics.command_line.two_files import add_two_files, read_two_files
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.response_matrix import FloatArray
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two data files, the dyad's key, the columns to compare, the clinician's key."""
-    parser.add_argument("patient", metavar="PATIENT.csv", help="the patients' forms, one row a dyad")
-    parser.add_argument("clinician", metavar="CLINICIAN.csv", help="the clinicians' forms, one row a dyad")
-    parser.add_argument("--key", required=True, metavar="COL", help="the column of either file that names the dyad")
-    parser.add_argument("--columns", metavar="A,B,…", help="the columns to compare (default: numbers in both files)")
+    """Two data files, the response scale, and which columns are guesses at the patient."""
+    add_two_files(parser)
     parser.add_argument("--categories", metavar="1,2,…", help="the points of the response scale, if not all were used")
     parser.add_argument("--meta-perception", metavar="A,B,…", help="columns in which the clinician guessed the patient")
-    parser.add_argument("--cluster", metavar="COL", help="the clinician's key: intervals then resample clinicians")
     parser.add_argument("--draws", type=whole_number(least=20), default=2000, help="resamples (default 2000)")
     add_seed(parser)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Pairs:
-    columns: list[str]
-    patient: FloatArray
-    clinician: FloatArray
-    clusters: list[str] | None
-    n_dropped: int
-    notes: tuple[str, ...]
-
-
 def run(arguments: argparse.Namespace) -> Report:
     """Pair the two files by the key and compare the columns."""
-    pairs = _pairs(arguments)
+    pairs = read_two_files(arguments)
     rng = None if pairs.clusters is None else np.random.default_rng(arguments.seed)
     meta = split_names(arguments.meta_perception, option="--meta-perception") if arguments.meta_perception else []
     unknown = [name for name in meta if name not in pairs.columns]
@@ -81,43 +64,6 @@ def run(arguments: argparse.Namespace) -> Report:
         sections=_sections(result, limits),
         notes=notes,
     )
-
-
-def _pairs(arguments: argparse.Namespace) -> _Pairs:
-    patients, clinicians = read_table(arguments.patient), read_table(arguments.clinician)
-    left_out = (arguments.key, arguments.cluster)
-    if arguments.columns:
-        columns = split_names(arguments.columns, option="--columns")
-    else:
-        of_clinicians = set(clinicians.numeric_names(left_out))
-        columns = [name for name in patients.numeric_names(left_out) if name in of_clinicians]
-        if not columns:
-            raise AnalysisInputError(
-                f"{patients.path} and {clinicians.path}: have no column of numbers in common. Remedy: give the columns "
-                "the same names in both files, or name them with --columns."
-            )
-    pairs = pair_dyads(patients.text(arguments.key), clinicians.text(arguments.key))
-    clusters = None
-    if arguments.cluster:
-        table, rows = (
-            (clinicians, pairs.clinician_rows)
-            if arguments.cluster in clinicians.names
-            else (patients, pairs.patient_rows)
-        )
-        clusters = _rows_of(table, arguments.cluster, rows.tolist())
-    return _Pairs(
-        columns=columns,
-        patient=patients.numeric(columns)[pairs.patient_rows],
-        clinician=clinicians.numeric(columns)[pairs.clinician_rows],
-        clusters=clusters,
-        n_dropped=len(pairs.only_patient) + len(pairs.only_clinician),
-        notes=pairs.notes,
-    )
-
-
-def _rows_of(table: Table, name: str, rows: list[int]) -> list[str]:
-    column = table.text(name)
-    return [column[row] for row in rows]
 
 
 def _categories(value: str | None) -> list[float] | None:

@@ -8,9 +8,10 @@ import numpy as np
 from analysis.psychometrics.actor_partner import ActorPartnerModel, fit_actor_partner
 from analysis.psychometrics.bivariate_intercepts import BivariateIntercepts
 from analysis.psychometrics.command_line.coefficients import coefficient_rows, coefficient_table, wald_entry
+from analysis.psychometrics.command_line.keys import refuse_repeated
 from analysis.psychometrics.command_line.options import add_data, add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
-from analysis.psychometrics.command_line.table import Table, read_table
+from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
 
 
@@ -45,24 +46,6 @@ def run(arguments: argparse.Namespace) -> Report:
         names=(*predictors, *outcomes),
     )
     return Report(data=_data(model), sections=_sections(model), notes=[*model.reading, *model.notes])
-
-
-def refuse_repeated(table: Table, column: str) -> None:
-    """Refuse a table that lists a key twice.
-
-    Raises
-    ------
-    AnalysisInputError
-        Names the key and its lines.
-    """
-    seen: dict[str, int] = {}
-    for key, line in zip(table.text(column), table.lines, strict=True):
-        if key and key in seen:
-            raise AnalysisInputError(
-                f"{table.path}: column {column!r} lists {key!r} twice (lines {seen[key]} and {line}). "
-                "Remedy: keep one row per dyad, or analyse one wave at a time."
-            )
-        seen[key] = line
 
 
 def _two(value: str, option: str) -> list[str]:

@@ -3,6 +3,7 @@
 import argparse
 import math
 
+from analysis.psychometrics.command_line.keys import filled_keys
 from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, split_names
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> Report:
     names = chosen_items(arguments, table, leave_out=(arguments.cluster,))
     result = generalisability(
         table.numeric(names),
-        table.text(arguments.cluster),
+        filled_keys(table, arguments.cluster),
         n_patients=_numbers(arguments.patients, "--patients"),
         n_items=_numbers(arguments.n_items, "--n-items") if arguments.n_items else None,
     )

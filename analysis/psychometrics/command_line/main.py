@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, str] = {
     "cfa": "confirmatory factor analysis and structural equation models in lavaan's syntax",
     "dynamic-cutoffs": "fit index cut-offs simulated for one factor model and number of respondents",
     "agreement": "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman",
+    "gaps": "clinician minus patient: how large, how reliable, which dyads beyond error, and the pitfalls",
+    "profiles": "similarity of both roles' profiles: elevation, scatter, shape, and against chance",
     "one-with-many": "reciprocal one-with-many (Kenny): consensus, assimilation, dyadic and generalised reciprocity",
     "multilevel": "patients within clinicians: ICC by REML, design effect, patients needed, shrunken means",
     "generalisability": "(patients : clinicians) x items: variance components, generalisability, decision study",

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from analysis.psychometrics.command_line.keys import filled_keys
 from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> Report:
     """Fit each scale's random intercept."""
     table = read_table(arguments.data)
     names = chosen_items(arguments, table, leave_out=(arguments.cluster,))
-    values, clusters = table.numeric(names), table.text(arguments.cluster)
+    values, clusters = table.numeric(names), filled_keys(table, arguments.cluster)
     result = variance_between_clinicians(values, clusters, names=names)
     scales: dict[str, Any] = {name: _figures(result, i) for i, name in enumerate(names)}
     sections = [

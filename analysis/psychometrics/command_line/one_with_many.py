@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeated
 from analysis.psychometrics.command_line.options import add_data, add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import Table, read_table
@@ -87,23 +88,13 @@ def _wide(arguments: argparse.Namespace, table: Table) -> _Dyads:
     if arguments.columns:
         raise AnalysisInputError("--columns belongs to --role. Remedy: name the columns with --patient, --clinician.")
     if arguments.dyad:
-        keys = table.text(arguments.dyad)
-        if "" in keys:
-            raise AnalysisInputError(
-                f"{table.path}: column {arguments.dyad!r}, line {table.lines[keys.index('')]}: no key. "
-                "Remedy: fill it in, or leave the row out."
-            )
-        twice = sorted({key for key, count in zip(*np.unique(keys, return_counts=True), strict=True) if count > 1})
-        if twice:
-            raise AnalysisInputError(
-                f"{table.path}: column {arguments.dyad!r}: listed more than once: {listed([str(k) for k in twice])}. "
-                "Remedy: keep one row a dyad, or pass --role if each person has a row."
-            )
+        filled_keys(table, arguments.dyad)
+        refuse_repeated(table, arguments.dyad)
     return _Dyads(
         names=patient,
         patient=table.numeric(patient),
         clinician=table.numeric(clinician),
-        clusters=table.text(arguments.cluster),
+        clusters=filled_keys(table, arguments.cluster),
     )
 
 
@@ -114,7 +105,7 @@ def _long(arguments: argparse.Namespace, table: Table) -> _Dyads:
             "--columns."
         )
     columns = split_names(arguments.columns, option="--columns")
-    roles, keys, clusters = (table.text(name) for name in (arguments.role, arguments.dyad, arguments.cluster))
+    roles, keys, clusters = (filled_keys(table, name) for name in (arguments.role, arguments.dyad, arguments.cluster))
     rows = {
         role: [row for row, value in enumerate(roles) if value == role]
         for role in (arguments.patient, arguments.clinician)

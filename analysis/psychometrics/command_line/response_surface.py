@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.command_line.apim import refuse_repeated
 from analysis.psychometrics.command_line.coefficients import coefficient_rows, coefficient_table, wald_entry
+from analysis.psychometrics.command_line.keys import refuse_repeated
 from analysis.psychometrics.command_line.options import add_data, add_seed, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.psychometrics.command_line.apim import refuse_repeated
+from analysis.psychometrics.command_line.keys import refuse_repeated
 from analysis.psychometrics.command_line.options import add_data, add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import Table, read_table

@@ -195,6 +195,18 @@ def test_columns_without_variance_or_dyads_are_named_and_the_others_stand() -> N
     assert any("fewer than 3 dyads" in note and "rare (2)" in note for note in result.notes)
 
 
+def test_a_column_without_any_pair_is_nan() -> None:
+    """A column that one role never answered gives NaN throughout and no warning."""
+    patient, clinician = simulated_dyads(n=30, n_columns=2)
+    clinician[:, 1] = np.nan
+    result = agreement(patient, clinician)
+    assert result.n_used.tolist() == [30, 0]
+    for name in ("icc_a1", "kappa_quadratic", "ac2", "exact", "bias"):
+        estimates = getattr(result, name)
+        assert np.isnan([estimates.estimate[1], estimates.se[1], estimates.ci_lower[1]]).all()
+        assert not np.isnan(estimates.estimate[0])
+
+
 def test_unused_points_of_the_scale_count_for_ac2() -> None:
     """Kappa does not see points that nobody used; AC2's chance agreement does, so the scale may be given."""
     patient, clinician = ratings_of([[20, 5], [4, 30]], first=4)

@@ -63,7 +63,7 @@ def test_clusters_perspective_and_text(files: tuple[str, str], capsys: pytest.Ca
         (["--key", "dyad_id", "--categories", "low,high"], "not numbers"),
         (["--key", "dyad_id", "--categories", "1,2,3"], "3-point response scale"),
         (["--key", "dyad_id", "--columns", "x1", "--meta-perception", "x2"], "names 'x2', which is not compared"),
-        (["--key", "x1"], "each dyad once a table"),
+        (["--key", "x1"], "column 'x1' lists"),
     ],
 )
 def test_problems_are_one_line_and_status_two(

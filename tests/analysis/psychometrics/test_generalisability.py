@@ -91,6 +91,7 @@ def test_a_variance_that_would_be_negative_is_found_jointly() -> None:
     assert min(result.patient, result.item, result.clinician_item, result.residual) > 0
     assert result.observed.clinician_relative == 0
     assert all(math.isinf(entry.n_patients) for entry in result.patients_needed)
+    assert any("no number of patients per clinician reaches .70 with 1 item(s)" in note for note in result.notes)
 
 
 def test_planted_components_are_recovered() -> None:

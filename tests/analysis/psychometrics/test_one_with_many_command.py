@@ -68,7 +68,7 @@ def test_halves(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--patient", "P,C", "--clinician", "C", "--cluster", "cl"], "names 2 column(s) and --clinician 1"),
         (["--patient", "Q", "--clinician", "C", "--cluster", "cl"], "there is no column 'Q'"),
-        ([*WIDE, "--dyad", "cl"], "listed more than once: 1, 10"),
+        ([*WIDE, "--dyad", "cl"], "column 'cl' lists '1' twice (lines 2 and 3)"),
         ([*WIDE, "--draws", "3"], "too few for an interval"),
         ([*WIDE, "--role", "P"], "name the dyad's key with --dyad"),
         ([*WIDE, "--columns", "P"], "--columns belongs to --role"),
