@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "gaps": "clinician minus patient: how large, how reliable, which dyads beyond error, and the pitfalls",
     "profiles": "similarity of both roles' profiles: elevation, scatter, shape, and against chance",
     "one-with-many": "reciprocal one-with-many (Kenny): consensus, assimilation, dyadic and generalised reciprocity",
+    "role-invariance": "do both roles' forms measure alike (one model of both), and which gaps may be shown",
     "multilevel": "patients within clinicians: ICC by REML, design effect, patients needed, shrunken means",
     "generalisability": "(patients : clinicians) x items: variance components, generalisability, decision study",
     "apim": "the actor-partner model: each role's outcome by its own and by the other's predictor",
