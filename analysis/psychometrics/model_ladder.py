@@ -170,6 +170,10 @@ def _processes(structure: ModelStructure) -> list[LadderModel]:
         ),
     ]
     thin = _thin(structure, components)
+    single = [domain for domain in structure.processes if len(structure.domains[domain]) < _ITEMS_BESIDE_OTHERS]
+    note = _too_thin(thin) if thin else ""
+    if single and not note:
+        note = f"a second-order factor needs two components or more; fewer: {', '.join(single)}"
     first_order = [_factor(c, structure.components[c]) for c in components]
     second_order = [_factor(d, structure.domains[d]) for d in structure.processes]
     title = f"{len(components)} process components under {len(structure.processes)} domains"
@@ -177,10 +181,10 @@ def _processes(structure: ModelStructure) -> list[LadderModel]:
         LadderModel(
             id="M3",
             title=title,
-            syntax="" if thin else "\n".join([*first_order, *second_order]),
+            syntax="" if note else "\n".join([*first_order, *second_order]),
             items=items,
             simpler=("M2",),
-            note=_too_thin(thin) if thin else "",
+            note=note,
         )
     )
     nested = {f: p for f, p in structure.parents.items() if f in components and p in components}
@@ -189,10 +193,10 @@ def _processes(structure: ModelStructure) -> list[LadderModel]:
             LadderModel(
                 id="M3b",
                 title=f"{title}, facets under their parent",
-                syntax="" if thin else "\n".join([*first_order, *_nested_domains(structure, nested)]),
+                syntax="" if note else "\n".join([*first_order, *_nested_domains(structure, nested)]),
                 items=items,
                 simpler=("M3",),
-                note=_too_thin(thin) if thin else "",
+                note=note,
             )
         )
     return models

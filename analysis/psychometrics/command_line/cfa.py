@@ -14,6 +14,7 @@ from analysis.psychometrics.sem import (
     modification_indices,
     residual_correlations,
 )
+from analysis.psychometrics.sem.estimation import Estimator
 from analysis.psychometrics.sem.parameter_table import GROUP_EQUAL
 from analysis.psychometrics.sem.syntax import parse_syntax
 from analysis.psychometrics.sem.two_level import fit_two_level, has_levels, two_level_items
@@ -114,11 +115,11 @@ def model_columns(model: str, table: Table) -> list[str]:
     return names
 
 
-def chosen_estimator(arguments: argparse.Namespace) -> str:
+def chosen_estimator(arguments: argparse.Namespace) -> Estimator:
     """Return the estimator asked for, or the one that fits the items."""
     if arguments.estimator is None:
         return "WLSMV" if arguments.ordered else "ML"
-    estimator: str = arguments.estimator
+    estimator: Estimator = arguments.estimator
     return estimator
 
 
@@ -140,7 +141,7 @@ def run(arguments: argparse.Namespace) -> Report:
         model,
         table.numeric(names),
         item_codes=names,
-        estimator=chosen_estimator(arguments),  # type: ignore[arg-type]  # one of its three, by its making
+        estimator=chosen_estimator(arguments),
         ordered=chosen_ordered(arguments),
         missing=arguments.missing,
         groups=table.text(arguments.group) if arguments.group else None,
@@ -223,7 +224,7 @@ def _two_level(arguments: argparse.Namespace, table: Table, model: str) -> Repor
         table.numeric(names),
         table.text(arguments.cluster),
         item_codes=names,
-        estimator=chosen_estimator(arguments),  # type: ignore[arg-type]  # one of its three, by its making
+        estimator=chosen_estimator(arguments),
         std_lv=arguments.std_lv,
         orthogonal=arguments.orthogonal,
     )

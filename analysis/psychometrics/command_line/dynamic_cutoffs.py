@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> Report:
         model,
         table.numeric(names),
         item_codes=names,
-        estimator=chosen_estimator(arguments),  # type: ignore[arg-type]  # one of its three, by its making
+        estimator=chosen_estimator(arguments),
         ordered=chosen_ordered(arguments),
         missing=arguments.missing,
     )

@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, str] = {
     "efa": "exploratory factor analysis: loadings, factor correlations, KMO, Bartlett, fit",
     "cfa": "confirmatory factor analysis and structural equation models in lavaan's syntax",
     "dynamic-cutoffs": "fit index cut-offs simulated for one factor model and number of respondents",
+    "invariance": "one factor model in several groups: thresholds, loadings, intercepts and residuals equal in turn",
+    "rivals": "rival models of a structure, from one factor to bifactor and structural, fitted and compared",
     "agreement": "how far two roles agree about the same dyads: ICCs, kappa, AC2, shares, Bland-Altman",
     "gaps": "clinician minus patient: how large, how reliable, which dyads beyond error, and the pitfalls",
     "profiles": "similarity of both roles' profiles: elevation, scatter, shape, and against chance",

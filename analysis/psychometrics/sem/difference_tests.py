@@ -100,6 +100,8 @@ def compare_models(first: ModelFit, second: ModelFit, *, method: Method | None =
         slope, shift = _shifted(free, restricted, df_diff)
         factor = 1.0 / slope
         statistic = slope * plain + shift
+        if math.isnan(slope):
+            notes.append("the freer model is hardly identified: its restrictions have no covariance to test by")
     if factor < 0:
         notes.append("the scaling factor is negative: use method 'satorra.bentler.2010'")
         statistic = math.nan
@@ -197,12 +199,17 @@ def _shifted(free: ModelFit, restricted: ModelFit, df_diff: int) -> tuple[float,
     within = np.linalg.lstsq(slopes, restricted_slopes, rcond=None)[0]
     restrictions = _orthogonal_complement(within).T
     information = free.basis.T @ objective.information(free.theta) @ free.basis
-    inverse = np.linalg.inv(information)
+    try:
+        inverse = np.linalg.inv(information)
+    except np.linalg.LinAlgError:
+        return math.nan, math.nan
     turned = restrictions @ inverse
     middle = turned.T @ np.linalg.pinv(restrictions @ inverse @ restrictions.T) @ turned
     meat = free.basis.T @ sandwich_pieces(objective, free.theta).meat @ free.basis
     product = middle @ meat
     trace, square = float(np.trace(product)), float((product * product.T).sum())
+    if not square > 0:  # rounding alone is left where the freer model is hardly identified
+        return math.nan, math.nan
     slope = math.sqrt(df_diff / square)
     return slope, df_diff - slope * trace
 

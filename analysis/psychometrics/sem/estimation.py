@@ -114,6 +114,10 @@ class ModelFit:
                 return row
         raise KeyError(f"{lhs} {op} {rhs} (group {group})")
 
+    def comparison_index(self, name: str) -> float:
+        """Return an index in the form that comparisons rest on: scaled where the estimator scales its test."""
+        return self.fit.get(f"{name}_scaled", self.fit[name])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitOptions:

@@ -14,6 +14,8 @@ FULL = ModelStructure(
         "attention": ["a1", "a2"],
         "partnering": ["r1", "r2", "r3"],
         "crises": ["c1", "c2", "c3"],
+        "teaching": ["e1", "e2"],
+        "staying": ["y1", "y2"],
         "mindfulness": ["m1", "m2"],
         "knowledge": ["k1", "k2"],
         "confidence": ["f1", "f2"],
@@ -22,8 +24,8 @@ FULL = ModelStructure(
     },
     domains={
         "valuing": ["stance", "presence", "attention"],
-        "power": ["partnering"],
-        "abiding": ["crises"],
+        "power": ["partnering", "teaching"],
+        "abiding": ["crises", "staying"],
         "competence": ["mindfulness", "knowledge", "confidence"],
         "outcome": ["trust", "hope"],
     },
@@ -35,11 +37,9 @@ FULL = ModelStructure(
     outcome="outcome",
     paths={"trust": ["valuing", "abiding"]},
 )
-#: One item a component; the domains of one component keep two.
+#: One item a component.
 SHORT = dataclasses.replace(
-    FULL,
-    components={name: items[: 2 if name in ("partnering", "crises") else 1] for name, items in FULL.components.items()},
-    reverse_keyed=[],
+    FULL, components={name: items[:1] for name, items in FULL.components.items()}, reverse_keyed=[]
 )
 
 
@@ -84,7 +84,7 @@ def test_the_bifactor_model_is_orthogonal_throughout() -> None:
     syntax = rungs(FULL)["M8"].syntax
     assert syntax.count("~~ 0*") == 15
     assert "general =~ s1 + s2" in syntax
-    assert "power_own =~ r1 + r2 + r3" in syntax
+    assert "power_own =~ r1 + r2 + r3 + e1 + e2" in syntax
 
 
 def test_every_model_names_rungs_of_the_ladder_as_simpler_and_holds_the_same_items() -> None:
@@ -107,10 +107,19 @@ def test_a_short_form_says_which_models_it_cannot_carry() -> None:
 
 def test_a_domain_of_one_item_has_no_factor() -> None:
     """The models with a factor per domain say which domain is too thin."""
-    ladder = rungs(dataclasses.replace(SHORT, components={**SHORT.components, "partnering": ["r1"]}))
+    ladder = rungs(dataclasses.replace(SHORT, domains={**FULL.domains, "power": ["partnering"]}))
     for missing in ("M5", "M8"):
         assert not ladder[missing].available
         assert ladder[missing].note.endswith(": power")
+
+
+def test_a_domain_of_one_component_has_no_second_order_factor() -> None:
+    """One first-order factor does not identify the factor above it."""
+    ladder = rungs(dataclasses.replace(FULL, domains={**FULL.domains, "abiding": ["crises"]}))
+    for missing in ("M3", "M3b"):
+        assert not ladder[missing].available
+        assert "two components or more; fewer: abiding" in ladder[missing].note
+    assert ladder["M2"].available
 
 
 def test_the_method_factor_stands_apart_from_every_exogenous_factor() -> None:
