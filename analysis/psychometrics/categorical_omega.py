@@ -203,7 +203,7 @@ def categorical_omega_of_model(
     full = observed.copy()
     np.fill_diagonal(full, 1.0)
     variance = expected_product(full)
-    if not variance > 1e-12:
+    if not variance > 1e-12 * float(step.max()) ** 2:
         raise AnalysisInputError(
             f"{who} requires a sum score that varies; the items ({', '.join(codes[:8])}) cancel one another. "
             "Remedy: check which items have to be reversed."

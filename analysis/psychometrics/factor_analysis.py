@@ -251,10 +251,10 @@ def factor_correlations(
     _check_extraction(extraction, who=who)
     _check_choice_of_rotation(rotation, who=who)
     _check_factor_count(n_factors, len(matrix), who=who)
-    if n_used < 2:
+    if n_used <= len(matrix):
         raise AnalysisInputError(
-            f"{who} requires the number of respondents behind the correlations; got {n_used}. "
-            "Remedy: pass n_used, the number of rows that the matrix was computed from."
+            f"{who} requires more respondents than items; got {n_used} for {len(matrix)} items. "
+            "Remedy: collect more forms, or analyse fewer items at a time (one domain)."
         )
     notes: list[str] = []
     if np.linalg.eigvalsh(matrix)[0] <= _SINGULAR:

@@ -101,7 +101,7 @@ def two_level_covariances(
         )
     cluster_means, apart = _cluster_means(rows, place, sizes)
     scatter = apart.T @ apart
-    _refuse_no_spread(scatter, codes, who=who)
+    _refuse_no_spread(scatter, rows, codes, who=who)
     sample = _ClusterSample.of(cluster_means, sizes, scatter, n_rows)
     # Muthén's moment estimator as the start: pooled within, and what the cluster means vary beyond it.
     within = scatter / (n_rows - n_clusters)
@@ -443,8 +443,11 @@ def _not_negative(matrix: FloatArray, *, floor: FloatArray) -> FloatArray:
     return raised
 
 
-def _refuse_no_spread(scatter: FloatArray, codes: Sequence[str], *, who: str) -> None:
-    flat = [code for code, own in zip(codes, np.diag(scatter), strict=True) if not own > 1e-12]
+def _refuse_no_spread(scatter: FloatArray, rows: FloatArray, codes: Sequence[str], *, who: str) -> None:
+    spread = len(rows) * rows.var(axis=0)
+    flat = [
+        code for code, own, all_of_it in zip(codes, np.diag(scatter), spread, strict=True) if own <= 1e-12 * all_of_it
+    ]
     if flat:
         raise AnalysisInputError(
             f"{who} requires items that vary within clusters; constant within each: {', '.join(flat[:8])}. "

@@ -321,7 +321,7 @@ def _bifactor(
     """Compute every coefficient. psych takes what is common as V − Σu²; from a model it is the loadings' own."""
     n_items, n_groups = group.shape
     variance = float(total.sum())
-    if not variance > 1e-12:
+    if not variance > 1e-12 * float(np.trace(total)):
         raise AnalysisInputError(
             "omega hierarchical requires a sum score that varies; the items cancel one another. "
             "Remedy: check which items have to be reversed."

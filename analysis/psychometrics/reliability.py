@@ -421,7 +421,9 @@ def _as_covariance(
             f"{who} requires a symmetric matrix of finite numbers; got NaN, infinite or unequal entries. "
             "Remedy: leave out the rows with missing answers before computing covariances."
         )
-    constant = [code for code, variance in zip(codes, np.diag(matrix), strict=True) if not variance > 1e-12]
+    # Items may be in very unlike units; what rounding leaves of a constant one is smaller still.
+    dust = 1e-24 * float(np.diag(matrix).max())
+    constant = [code for code, variance in zip(codes, np.diag(matrix), strict=True) if not variance > dust]
     if constant:
         raise AnalysisInputError(
             f"{who} requires items that vary; without variance: {', '.join(constant)}. Remedy: leave them out."

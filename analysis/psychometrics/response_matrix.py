@@ -193,8 +193,9 @@ def pairwise_moments(values: FloatArray) -> tuple[FloatArray, FloatArray, IntArr
         covariance = (products - sums * sums.T / n) / (n - 1)
         variance = (squares - sums**2 / n) / (n - 1)
         scale = np.sqrt(variance * variance.T)
-        # A constant column leaves rounding dust instead of a zero variance.
-        defined = scale > 1e-12
+        # A constant column leaves rounding dust instead of a zero variance; how much depends on its units.
+        dust = (1e-12 * np.where(observed, np.abs(values), 0.0).max(axis=0, initial=0.0)) ** 2
+        defined = scale > np.sqrt(np.outer(dust, dust))
         correlation = np.where(defined, covariance / np.where(defined, scale, 1.0), np.nan)
     covariance[n < 2] = np.nan
     correlation[n < 2] = np.nan

@@ -155,6 +155,12 @@ def _judge(
     sd = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(sd, sd)
     np.fill_diagonal(correlation, 1.0)
+    proper = bool(np.linalg.eigvalsh(correlation)[0] > 1e-10)
+    if not proper:
+        notes.append(
+            "the items' correlations are singular (copies, combinations, or no more respondents than items): "
+            "don't rely on omega"
+        )
     standardised = part(lambda: _standardised_omega(correlation, items, notes))
     raw = part(lambda: omega_total(covariance, extraction="ml", item_codes=items))
     for solution in (standardised, raw):
@@ -195,8 +201,8 @@ def _judge(
         "bootstrap": _bootstrap(values, items, arguments, clusters, notes, part),
         "n_used": alpha.n_used,
         "n_dropped": alpha.n_dropped,
-        "converged": bool(raw and raw.converged) if len(items) > 2 else True,
-        "admissible": bool(raw and raw.admissible) if len(items) > 2 else True,
+        "converged": len(items) == 2 or all(bool(one and one.converged) for one in (standardised, raw)),
+        "admissible": len(items) == 2 or (proper and all(bool(one and one.admissible) for one in (standardised, raw))),
         "notes": notes,
     }
     return answer

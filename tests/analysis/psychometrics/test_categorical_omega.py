@@ -116,7 +116,7 @@ def test_missing_answers_and_weak_spots_are_said(classical_columns: Read, classi
     turned[:, 2] = 7 - turned[:, 2]
     assert "negative loading, check the keying of item 3" in categorical_omega(turned).notes
     copied = categorical_omega(np.column_stack([rows, rows[:, 0]]))
-    assert any("agree or disagree (almost) perfectly" in note and "item 1 with item 6" in note for note in copied.notes)
+    assert any("item 1 with item 6" in note for note in copied.notes)
     latent = np.random.default_rng(5).standard_normal((400, 2))
     # One item the sum of two unrelated ones: the factor would need a loading above one.
     heywood = np.digitize(np.column_stack([latent.sum(axis=1), latent]), [-0.7, 0.0, 0.7])

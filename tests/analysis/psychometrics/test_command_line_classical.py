@@ -248,6 +248,34 @@ def test_complaints_are_one_line_with_a_remedy(
         assert word in line
 
 
+def test_singular_correlations_are_not_passed_off_as_a_solution(ask: Ask, tmp_path: Path) -> None:
+    """No more respondents than items, or an item twice: alpha stands, omega is marked and noted."""
+    rng = np.random.default_rng(2)
+    rows = np.clip(np.rint(3 + rng.standard_normal((40, 1)) + rng.standard_normal((40, 8))), 1, 5)
+    for name, data in (("few", rows[:6]), ("twice", np.column_stack([rows, rows[:, 0]]))):
+        path = tmp_path / f"{name}.csv"
+        header = ",".join(f"i{number}" for number in range(data.shape[1]))
+        np.savetxt(path, data, delimiter=",", header=header, comments="", fmt="%g")
+        scale = ask("reliability", str(path))["scales"]["all"]
+        assert scale["alpha"] is not None
+        assert scale["admissible"] is False
+        assert any("singular" in note for note in scale["notes"])
+
+
+def test_units_do_not_matter(ask: Ask, tmp_path: Path) -> None:
+    """Answers in billionths give the same coefficients: nothing is compared with a fixed small number."""
+    answers = np.genfromtxt(CEILING, delimiter=",", skip_header=1)[:, 1:5]
+    found = []
+    for name, factor in (("plain", 1.0), ("tiny", 1e-9)):
+        path = tmp_path / f"{name}.csv"
+        rows = answers[~np.isnan(answers).any(axis=1)] * factor
+        np.savetxt(path, rows, delimiter=",", header="a,b,c,d", comments="", fmt="%.17g")
+        scale = ask("reliability", str(path))["scales"]["all"]
+        found.append([scale[key] for key in ("alpha", "omega_total", "omega_total_raw", "omega_categorical")])
+        assert ask("efa", str(path), "--factors", "1")["admissible"]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+
+
 def test_constant_copied_and_empty_columns_are_named(complain: Callable[..., str], tmp_path: Path) -> None:
     """The defects that real files have, each by the name of its column."""
     path = tmp_path / "bad.csv"

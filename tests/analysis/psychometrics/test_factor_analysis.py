@@ -208,7 +208,7 @@ def test_more_starts_need_an_rng_and_do_not_harm(classical_columns: Read) -> Non
         (lambda x: explore_factors(np.column_stack([x, x[:, 0] + x[:, 1]]), n_factors=1), "exact combinations"),
         (lambda x: explore_factors(x[:5], n_factors=1), "more respondents than items"),
         (lambda x: explore_factors(np.where(np.arange(6) == 2, 1.0, x), n_factors=1), "constant or empty .*item 3"),
-        (lambda x: factor_correlations(np.eye(4), n_used=1, n_factors=1), "number of respondents"),
+        (lambda x: factor_correlations(np.eye(4), n_used=1, n_factors=1), "more respondents than items; got 1"),
         (lambda x: factor_correlations(np.cov(x.T) * 2, n_used=50, n_factors=1), "ones on the diagonal"),
         (lambda x: factor_correlations(x, n_used=50, n_factors=1), "square correlation matrix"),
         (lambda x: extract_factors(np.eye(3), n_factors=4), "1 to 3 factors"),
