@@ -13,18 +13,17 @@ from analysis.psychometrics.graded_response_likelihood import (
     Expectation,
     Layout,
     Patterns,
-    complete_information,
     expect,
-    from_blocks,
     gradient,
     information_matrices,
     lay_out,
     log_category_probabilities,
     position_in_item,
     quadrature,
+    solve_complete,
     spreads,
     tabulate,
-    to_blocks,
+    trait_distributions,
 )
 from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses, read_only
 
@@ -64,16 +63,30 @@ class GradedItem:
         return not self.never_most_likely
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraitGroup:
+    """One group's distribution of θ; the reference has mean 0 and variance 1 by definition (standard error 0)."""
+
+    group: str
+    n_used: int
+    mean: float
+    mean_se: float
+    variance: float
+    variance_se: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GradedResponseModel:
-    """A fitted graded response model; θ is standard normal, logits without the factor 1.7.
+    """A fitted graded response model; θ is standard normal (in the reference group), logits without the factor 1.7.
 
-    `eap` and `eap_se` have one value a row of the data, NaN for a row without any answer. `covariance` belongs to
-    `parameters` (all slopes, then all intercepts item by item). `reliability_empirical` is var(EAP) / (var(EAP) +
-    mean(SE²)); `reliability_marginal` averages I/(I + 1) over θ.
+    `groups` is empty for a model of one group. `eap` and `eap_se` have one value a row of the data, NaN for a row
+    without any answer. `covariance` belongs to `parameters` (all slopes, all intercepts item by item, then mean and log
+    SD of every group but the reference). `reliability_empirical` is var(EAP) / (var(EAP) + mean(SE²));
+    `reliability_marginal` averages I/(I + 1) over a standard normal θ.
     """
 
     items: tuple[GradedItem, ...]
+    groups: tuple[TraitGroup, ...]
     parameters: FloatArray  # (P,)
     covariance: FloatArray  # (P, P), NaN without standard errors
     log_likelihood: float
@@ -107,6 +120,8 @@ def fit_graded_response(
     data: npt.ArrayLike,
     *,
     item_codes: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    reference: str | None = None,
     standard_errors: StandardErrors = "observed",
     theta: npt.ArrayLike | None = None,
     maximum_iterations: int = 500,
@@ -120,6 +135,11 @@ def fit_graded_response(
         Items may differ in their numbers of categories; a category that nobody chose is closed up, with a note.
     item_codes : sequence of str, optional
         Names for results and messages.
+    groups : sequence of str, optional
+        Each respondent's group (an empty string where it is unknown: left out). All items keep their parameters over
+        groups; means and variances of θ are free in all groups but the reference.
+    reference : str, optional
+        The group whose θ is standard normal; the largest by default.
     standard_errors : {'observed', 'crossproduct', 'none'}
         From the observed information (Louis's identity, exact; mirt's `SE.type = "Oakes"` or `"Louis"`), from the
         cross-product of individual scores (`"crossprod"`), or not at all.
@@ -145,7 +165,8 @@ def fit_graded_response(
     accelerated by a quasi-Newton update whose starting metric is the complete-data information (Lange 1995;
     Jamshidian & Jennrich 1997), until no parameter would move by 1e-6; mirt's default stops earlier, which can leave
     its slopes a few thousandths away. Standard errors by Louis (1982), those of b by the delta method.
-    R: `mirt(x, 1, "graded", SE = TRUE)`, `coef(fit, IRTpars = TRUE)`, `fscores(fit, full.scores.SE = TRUE)`.
+    R: `mirt(x, 1, "graded", SE = TRUE)`, `coef(fit, IRTpars = TRUE)`, `fscores(fit, full.scores.SE = TRUE)`; with
+    groups `multipleGroup(x, 1, group, invariance = c("slopes", "intercepts", "free_means", "free_var"))`.
 
     Examples
     --------
@@ -165,22 +186,24 @@ def fit_graded_response(
             f"{who} requires standard_errors='observed', 'crossproduct' or 'none'; got {standard_errors!r}. "
             "Remedy: choose one of the three."
         )
-    answered = ~np.isnan(values).all(axis=1)
+    answered = np.asarray(~np.isnan(values).all(axis=1), dtype=np.bool_)
+    names, number = _numbered_groups(groups, reference, answered, who=who)
+    answered &= number >= 0
     coded, scale_points, notes = categorise(values[answered], codes, who=who)
-    layout = lay_out(np.array([len(points) for points in scale_points], dtype=np.int64))
+    layout = lay_out(np.array([len(points) for points in scale_points], dtype=np.int64), n_groups=len(names))
     n_used = int(answered.sum())
     if n_used <= values.shape[1]:
         raise AnalysisInputError(
             f"{who} requires more respondents than items; got {n_used} with answers for {len(codes)} items. "
             "Remedy: collect more forms, or analyse fewer items at a time (one domain)."
         )
-    patterns = tabulate(coded, layout)
+    patterns = tabulate(coded, layout, number[answered])
     nodes, weights = quadrature()
     parameters, expectation, n_iterations, largest_step, converged = _maximise(
-        _starting_values(values[answered], coded, layout), layout, patterns, nodes, weights, maximum_iterations
+        _starting_values(values[answered], coded, layout), layout, patterns, nodes, maximum_iterations
     )
     if parameters[: layout.n_items].sum() < 0:  # the sign of θ is free: most items point upwards
-        parameters, expectation = _turn_round(parameters, layout, patterns, nodes, weights)
+        parameters, expectation = _turn_round(parameters, layout, patterns, nodes)
 
     admissible = converged
     runaway = [code for code, a in zip(codes, parameters[: layout.n_items], strict=True) if abs(a) > _LARGEST_SLOPE]
@@ -206,12 +229,15 @@ def fit_graded_response(
             covariance = inverse
     a_se, b_se, d_se = _standard_errors_by_item(parameters, covariance, layout)
     slopes = parameters[: layout.n_items]
-    intercepts = np.split(parameters[layout.n_items :], np.cumsum(layout.n_categories - 1)[:-1])
+    intercepts = np.split(layout.intercepts(parameters), np.cumsum(layout.n_categories - 1)[:-1])
     against = [code for code, a in zip(codes, slopes, strict=True) if a < 0]
     if against:
         notes.append(f"negative slope, check the keying of {', '.join(against)}")
     if not answered.all():
-        notes.append(f"{int((~answered).sum())} respondent(s) without any answer to these items were left out")
+        notes.append(
+            f"{int((~answered).sum())} respondent(s) without any answer to these items"
+            f"{'' if groups is None else ', or without a group,'} were left out"
+        )
     n_answers = np.split(
         (patterns.indicators * patterns.frequencies[:, None]).sum(axis=0).astype(np.int64),
         np.cumsum(layout.n_categories)[:-1],
@@ -246,6 +272,7 @@ def fit_graded_response(
             )
             for item, code in enumerate(codes)
         ),
+        groups=_trait_groups(names, patterns, parameters, covariance, layout, nodes) if groups is not None else (),
         parameters=read_only(parameters),
         covariance=read_only(covariance),
         log_likelihood=expectation.log_likelihood,
@@ -323,9 +350,10 @@ def score_graded_response(
     standard_error = np.full(len(coded), np.nan)
     if answered.any():
         if method == "eap":
-            nodes, weights = quadrature()
+            nodes, _ = quadrature()
             patterns = tabulate(coded[answered], layout)
-            posterior = expect(model.parameters, layout, patterns, nodes, weights).posterior
+            items_alone = model.parameters[: layout.n_item_parameters]
+            posterior = expect(items_alone, layout, patterns, nodes).posterior
             mean = posterior @ nodes
             theta[answered] = mean[patterns.pattern_of_row]
             spread = np.sqrt(np.maximum(posterior @ nodes**2 - mean**2, 0.0))
@@ -377,6 +405,61 @@ def category_probabilities(model: GradedResponseModel, theta: npt.ArrayLike) -> 
     grid = np.asarray(theta, dtype=np.float64).ravel()
     probabilities = np.exp(log_category_probabilities(model.parameters, layout, grid))
     return tuple(np.split(probabilities, np.cumsum(layout.n_categories)[:-1]))
+
+
+def _numbered_groups(
+    groups: Sequence[str] | None, reference: str | None, answered: npt.NDArray[np.bool_], *, who: str
+) -> tuple[tuple[str, ...], IntArray]:
+    """The groups' names, reference first, and each row's number among them (−1 without a group)."""
+    if groups is None:
+        return ("",), np.zeros(len(answered), dtype=np.int64)
+    label = np.array([str(group) for group in groups])
+    if len(label) != len(answered):
+        raise AnalysisInputError(
+            f"{who} requires one group per respondent; got {len(label)} for {len(answered)} rows. "
+            "Remedy: pass the group of every row, an empty string where it is unknown."
+        )
+    found, counts = np.unique(label[answered & (label != "")], return_counts=True)
+    if len(found) < 2 or counts.min() < 10:
+        sizes = ", ".join(f"{name} ({count})" for name, count in zip(found, counts, strict=True)) or "none"
+        raise AnalysisInputError(
+            f"{who} requires at least two groups of ten or more respondents with answers; got {sizes}. "
+            "Remedy: check the group column, merge small groups, or leave groups out."
+        )
+    if reference is not None and reference not in found:
+        raise AnalysisInputError(
+            f"{who} requires a reference group that occurs; got {reference!r} among {', '.join(found)}. "
+            "Remedy: name one of these."
+        )
+    first = reference if reference is not None else str(found[counts.argmax()])
+    names = (first, *(str(name) for name in found if name != first))
+    number = np.full(len(label), -1, dtype=np.int64)
+    for position, name in enumerate(names):
+        number[label == name] = position
+    return names, number
+
+
+def _trait_groups(
+    names: Sequence[str],
+    patterns: Patterns,
+    parameters: FloatArray,
+    covariance: FloatArray,
+    layout: Layout,
+    nodes: FloatArray,
+) -> tuple[TraitGroup, ...]:
+    traits = trait_distributions(parameters, layout, nodes)
+    errors = np.concatenate([[0.0, 0.0], np.sqrt(np.diag(covariance)[layout.n_item_parameters :])]).reshape(-1, 2)
+    return tuple(
+        TraitGroup(
+            group=name,
+            n_used=int(patterns.frequencies[patterns.group == position].sum()),
+            mean=float(traits.means[position]),
+            mean_se=float(errors[position, 0]),
+            variance=float(traits.sds[position] ** 2),
+            variance_se=float(2 * traits.sds[position] ** 2 * errors[position, 1]),
+        )
+        for position, name in enumerate(names)
+    )
 
 
 def categorise(
@@ -459,15 +542,16 @@ def _starting_values(values: FloatArray, coded: IntArray, layout: Layout) -> Flo
         counts = np.bincount(coded[present[:, item], item], minlength=n_categories)
         at_or_above = counts[::-1].cumsum()[::-1][1:] / counts.sum()
         intercepts.append(np.log(at_or_above / (1 - at_or_above)) * np.sqrt(1 + slope[item] ** 2 / 1.7**2))
-    return np.concatenate([slope, *intercepts])
+    return np.concatenate([slope, *intercepts, np.zeros(2 * (layout.n_groups - 1))])
 
 
 def _turn_round(
-    parameters: FloatArray, layout: Layout, patterns: Patterns, nodes: FloatArray, weights: FloatArray
+    parameters: FloatArray, layout: Layout, patterns: Patterns, nodes: FloatArray
 ) -> tuple[FloatArray, Expectation]:
     turned = parameters.copy()
     turned[: layout.n_items] *= -1
-    return turned, expect(turned, layout, patterns, nodes, weights)
+    turned[layout.n_item_parameters :: 2] *= -1  # the groups' means
+    return turned, expect(turned, layout, patterns, nodes)
 
 
 def _maximise(
@@ -475,7 +559,6 @@ def _maximise(
     layout: Layout,
     patterns: Patterns,
     nodes: FloatArray,
-    weights: FloatArray,
     maximum_iterations: int,
 ) -> tuple[FloatArray, Expectation, int, float, bool]:
     """Climb the marginal likelihood: EM-gradient steps, bent by the curvature that past steps have shown (L-BFGS).
@@ -485,20 +568,18 @@ def _maximise(
     differences of successive gradients. Every step raises the likelihood; intercepts stay ordered.
     """
     parameters = start
-    expectation = expect(parameters, layout, patterns, nodes, weights)
+    expectation = expect(parameters, layout, patterns, nodes)
     slope = gradient(parameters, layout, expectation, nodes)
     steps: list[tuple[FloatArray, FloatArray, float]] = []  # (change of parameters, change of −gradient, 1 / product)
     largest = np.inf
     for iteration in range(1, maximum_iterations + 1):
-        blocks = complete_information(parameters, layout, expectation, nodes)
         direction = slope.copy()
         remembered = []
         for change, turn, inverse in reversed(steps):
             share = inverse * float(change @ direction)
             direction -= share * turn
             remembered.append(share)
-        solved = np.asarray(np.linalg.solve(blocks, to_blocks(direction, layout)[:, :, None]), dtype=np.float64)
-        direction = from_blocks(solved[:, :, 0], layout)
+        direction = solve_complete(parameters, layout, expectation, nodes, direction)
         for (change, turn, inverse), share in zip(steps, reversed(remembered), strict=True):
             direction += (share - inverse * float(turn @ direction)) * change
         rise = float(slope @ direction)
@@ -510,7 +591,7 @@ def _maximise(
         for _ in range(40):
             candidate = parameters + length * direction
             if len(layout.inner) == 0 or spreads(candidate, layout).min() > 0:
-                there = expect(candidate, layout, patterns, nodes, weights)
+                there = expect(candidate, layout, patterns, nodes)
                 # Near the top the gain drowns in rounding: allow for it.
                 slack = 1e-12 * abs(expectation.log_likelihood)
                 if there.log_likelihood >= expectation.log_likelihood + 1e-4 * length * rise - slack:
@@ -554,7 +635,7 @@ def _standard_errors_by_item(
     variance = np.diag(covariance)
     item = layout.item_of_boundary
     boundary = np.arange(len(item)) + n_items
-    slope, intercept = parameters[:n_items][item], parameters[n_items:]
+    slope, intercept = layout.slopes(parameters)[item], layout.intercepts(parameters)
     b_variance = (
         variance[item] * (intercept / slope**2) ** 2
         + variance[boundary] / slope**2
@@ -563,12 +644,12 @@ def _standard_errors_by_item(
     cuts = np.cumsum(layout.n_categories - 1)[:-1]
     # Rounding may leave a variance a hair below zero where a and d are almost perfectly correlated.
     b_se = np.sqrt(np.maximum(b_variance, 0.0))
-    return np.sqrt(variance[:n_items]), np.split(b_se, cuts), np.split(np.sqrt(variance[n_items:]), cuts)
+    return np.sqrt(variance[:n_items]), np.split(b_se, cuts), np.split(np.sqrt(variance[boundary]), cuts)
 
 
 def _item_information(parameters: FloatArray, layout: Layout, theta: FloatArray) -> FloatArray:
     """Fisher's information of each item about θ: a² Σ_k P_k (1 − P(≥k) − P(≥k+1))²."""
-    slope, intercept = parameters[: layout.n_items], parameters[layout.n_items :]
+    slope, intercept = layout.slopes(parameters), layout.intercepts(parameters)
     at_or_above = expit(slope[layout.item_of_boundary, None] * theta + intercept[:, None])
     probability = np.exp(log_category_probabilities(parameters, layout, theta))
     centre = np.ones((len(layout.item_of_category), len(theta)))
@@ -586,7 +667,7 @@ def _never_most_likely(parameters: FloatArray, layout: Layout) -> list[npt.NDArr
 
     Looked up on a grid of z = aθ + d so that steep and flat items are treated alike.
     """
-    intercept = parameters[layout.n_items :]
+    intercept = layout.intercepts(parameters)
     result = []
     for item in range(layout.n_items):
         own = intercept[layout.item_of_boundary == item]
@@ -607,7 +688,7 @@ def _posterior_modes(parameters: FloatArray, layout: Layout, coded: IntArray) ->
     # Edge of each category: +∞ below the lowest, −∞ above the highest.
     edges = np.full((layout.n_items, size + 1), -np.inf)
     edges[:, 0] = np.inf
-    edges[layout.item_of_boundary, place] = parameters[layout.n_items :]
+    edges[layout.item_of_boundary, place] = layout.intercepts(parameters)
     item = np.arange(layout.n_items)
     lower, upper = edges[item, coded], edges[item, coded + 1]
     present = coded >= 0

@@ -7,6 +7,7 @@ of different numbers of categories need no padding. A category's log-probability
     log P_k = log σ(z_k) + log σ(−z_{k+1}) + log(1 − exp(d_{k+1} − d_k)),    z_k = aθ + d_k,
 
 which never subtracts two nearly equal probabilities, is concave in (a, d) and in θ, and has derivatives that are sums.
+With several groups the vector ends with the mean and the log standard deviation of θ in each group but the reference.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,38 @@ def quadrature() -> tuple[FloatArray, FloatArray]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TraitDistributions:
+    """Each group's normal distribution of θ on the nodes, with what its parameters do to it."""
+
+    means: FloatArray  # (n_groups,)
+    sds: FloatArray
+    log_weights: FloatArray  # (n_groups, n_nodes)
+    scores: FloatArray  # (n_groups, n_nodes, 2): derivatives of the log-weights in mean and log SD
+    bends: FloatArray  # (n_groups, 2, 2, n_nodes): second derivatives, before the weights are made to sum to one
+
+
+def trait_distributions(parameters: FloatArray, layout: "Layout", nodes: FloatArray) -> TraitDistributions:
+    """Return the groups' distributions; the first, the reference, is standard normal."""
+    free = parameters[layout.n_item_parameters :].reshape(-1, 2)
+    means = np.concatenate([[0.0], free[:, 0]])
+    sds = np.concatenate([[1.0], np.exp(free[:, 1])])
+    z = (nodes - means[:, None]) / sds[:, None]
+    log_weights = -0.5 * z**2
+    log_weights -= np.log(np.exp(log_weights).sum(axis=1, keepdims=True))
+    raw = np.stack([z / sds[:, None], z**2], axis=2)
+    centre = (np.exp(log_weights)[:, :, None] * raw).sum(axis=1, keepdims=True)
+    crossed = -2 * z / sds[:, None]
+    bends = np.stack(
+        [
+            np.stack([np.broadcast_to(-1 / sds[:, None] ** 2, z.shape), crossed], axis=1),
+            np.stack([crossed, -2 * z**2], axis=1),
+        ],
+        axis=1,
+    )
+    return TraitDistributions(means=means, sds=sds, log_weights=log_weights, scores=raw - centre, bends=bends)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layout:
     """Where the slopes, intercepts and categories of every item stand in flat vectors."""
 
@@ -49,6 +82,7 @@ class Layout:
     inner: IntArray  # categories with a boundary on both sides
     inner_lower: IntArray  # their lower boundary
     inner_upper: IntArray  # their upper boundary
+    n_groups: int
 
     @property
     def n_items(self) -> int:
@@ -56,12 +90,25 @@ class Layout:
         return len(self.n_categories)
 
     @property
-    def n_parameters(self) -> int:
+    def n_item_parameters(self) -> int:
         """One slope an item and one intercept a boundary."""
         return self.n_items + len(self.item_of_boundary)
 
+    @property
+    def n_parameters(self) -> int:
+        """The items' parameters, then mean and log SD of every group but the reference."""
+        return self.n_item_parameters + 2 * (self.n_groups - 1)
 
-def lay_out(n_categories: IntArray) -> Layout:
+    def slopes(self, parameters: FloatArray) -> FloatArray:
+        """Return the items' slopes."""
+        return parameters[: self.n_items]
+
+    def intercepts(self, parameters: FloatArray) -> FloatArray:
+        """Return the intercepts of all boundaries."""
+        return parameters[self.n_items : self.n_item_parameters]
+
+
+def lay_out(n_categories: IntArray, *, n_groups: int = 1) -> Layout:
     """Return the layout of items with these numbers of categories (each at least two)."""
     n_items = len(n_categories)
     first_category = np.concatenate([[0], np.cumsum(n_categories)[:-1]]).astype(np.int64)
@@ -83,22 +130,28 @@ def lay_out(n_categories: IntArray) -> Layout:
         inner=inner,
         inner_lower=np.searchsorted(above, inner),
         inner_upper=np.searchsorted(below, inner),
+        n_groups=n_groups,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patterns:
-    """Distinct response patterns with their frequencies."""
+    """Distinct response patterns (within groups) with their frequencies."""
 
     codes: IntArray  # (n_patterns, n_items): category from 0, −1 for missing
+    group: IntArray  # (n_patterns,)
     frequencies: FloatArray  # (n_patterns,)
     pattern_of_row: IntArray  # (n_rows,)
     indicators: FloatArray  # (n_patterns, C): one where the pattern holds the category
 
 
-def tabulate(codes: IntArray, layout: Layout) -> Patterns:
-    """Return the distinct rows of a matrix of category codes (−1 missing), and their indicators."""
-    packed = np.ascontiguousarray(codes.astype(np.int8))
+def tabulate(codes: IntArray, layout: Layout, group: IntArray | None = None) -> Patterns:
+    """Return the distinct rows of a matrix of category codes (−1 missing), and their indicators.
+
+    `group` numbers each row's group from 0, the reference.
+    """
+    number = np.zeros(len(codes), dtype=np.int64) if group is None else group
+    packed = np.ascontiguousarray(np.column_stack([codes, number]).astype(np.int8))
     as_bytes = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
     _, first, pattern_of_row, counts = np.unique(as_bytes, return_index=True, return_inverse=True, return_counts=True)
     distinct = codes[first]
@@ -107,6 +160,7 @@ def tabulate(codes: IntArray, layout: Layout) -> Patterns:
     indicators[row, layout.first_category[item] + distinct[row, item]] = 1.0
     return Patterns(
         codes=distinct,
+        group=number[first],
         frequencies=counts.astype(np.float64),
         pattern_of_row=pattern_of_row.astype(np.int64),
         indicators=indicators,
@@ -115,21 +169,21 @@ def tabulate(codes: IntArray, layout: Layout) -> Patterns:
 
 def boundary_probabilities(parameters: FloatArray, layout: Layout, theta: FloatArray) -> FloatArray:
     """Return P(at or above each boundary | θ), shape (B, n_theta)."""
-    slope, intercept = parameters[: layout.n_items], parameters[layout.n_items :]
+    slope, intercept = layout.slopes(parameters), layout.intercepts(parameters)
     probability: FloatArray = expit(slope[layout.item_of_boundary, None] * theta + intercept[:, None])
     return probability
 
 
 def spreads(parameters: FloatArray, layout: Layout) -> FloatArray:
     """Return d_k − d_{k+1} of every inner category: all positive, or the parameters are out of order."""
-    intercept = parameters[layout.n_items :]
+    intercept = layout.intercepts(parameters)
     difference: FloatArray = intercept[layout.inner_lower] - intercept[layout.inner_upper]
     return np.minimum(difference, _WIDEST_SPREAD)
 
 
 def log_category_probabilities(parameters: FloatArray, layout: Layout, theta: FloatArray) -> FloatArray:
     """Return log P(category | θ), shape (C, n_theta)."""
-    slope, intercept = parameters[: layout.n_items], parameters[layout.n_items :]
+    slope, intercept = layout.slopes(parameters), layout.intercepts(parameters)
     z = slope[layout.item_of_boundary, None] * theta + intercept[:, None]
     log_at_or_above = -np.logaddexp(0.0, -z)
     result = np.zeros((len(layout.item_of_category), len(theta)))
@@ -147,26 +201,27 @@ class Expectation:
     pattern_log_likelihood: FloatArray  # (n_patterns,)
     posterior: FloatArray  # (n_patterns, n_nodes), rows sum to one
     counts: FloatArray  # (C, n_nodes): expected respondents in the category at the node
+    node_counts: FloatArray  # (n_groups, n_nodes): expected respondents of the group at the node
 
 
-def expect(
-    parameters: FloatArray, layout: Layout, patterns: Patterns, nodes: FloatArray, weights: FloatArray
-) -> Expectation:
+def expect(parameters: FloatArray, layout: Layout, patterns: Patterns, nodes: FloatArray) -> Expectation:
     """Return the marginal log-likelihood and the posterior of θ for every response pattern."""
     posterior = patterns.indicators @ log_category_probabilities(parameters, layout, nodes)
-    posterior += np.log(weights)
+    posterior += trait_distributions(parameters, layout, nodes).log_weights[patterns.group]
     largest = posterior.max(axis=1, keepdims=True)
     posterior -= largest
     np.exp(posterior, out=posterior)
     total = posterior.sum(axis=1, keepdims=True)
     posterior /= total
     pattern_log_likelihood = (largest + np.log(total))[:, 0]
-    counts = patterns.indicators.T @ (posterior * patterns.frequencies[:, None])
+    weighted = posterior * patterns.frequencies[:, None]
+    members = (patterns.group == np.arange(layout.n_groups)[:, None]).astype(np.float64)
     return Expectation(
         log_likelihood=float(patterns.frequencies @ pattern_log_likelihood),
         pattern_log_likelihood=pattern_log_likelihood,
         posterior=posterior,
-        counts=counts,
+        counts=patterns.indicators.T @ weighted,
+        node_counts=members @ weighted,
     )
 
 
@@ -183,7 +238,9 @@ def gradient(parameters: FloatArray, layout: Layout, expectation: Expectation, n
     by_intercept = by_boundary.sum(axis=1)
     by_intercept[layout.inner_lower] += squeeze
     by_intercept[layout.inner_upper] -= squeeze
-    result[layout.n_items :] = by_intercept
+    result[layout.n_items : layout.n_item_parameters] = by_intercept
+    scores = trait_distributions(parameters, layout, nodes).scores[1:]
+    result[layout.n_item_parameters :] = (expectation.node_counts[1:, :, None] * scores).sum(axis=1).ravel()
     return result
 
 
@@ -225,17 +282,27 @@ def position_in_item(layout: Layout) -> IntArray:
     return position
 
 
-def to_blocks(vector: FloatArray, layout: Layout) -> FloatArray:
-    """Spread a parameter vector over items: (n_items, K_max), slope first, zeros where an item has no more."""
-    blocks = np.zeros((layout.n_items, int(layout.n_categories.max())))
-    blocks[:, 0] = vector[: layout.n_items]
-    blocks[layout.item_of_boundary, position_in_item(layout)] = vector[layout.n_items :]
-    return blocks
-
-
-def from_blocks(blocks: FloatArray, layout: Layout) -> FloatArray:
-    """Undo `to_blocks`."""
-    return np.concatenate([blocks[:, 0], blocks[layout.item_of_boundary, position_in_item(layout)]])
+def solve_complete(
+    parameters: FloatArray, layout: Layout, expectation: Expectation, nodes: FloatArray, vector: FloatArray
+) -> FloatArray:
+    """Return the complete-data information's inverse times a vector (the groups' part by its expectation)."""
+    size = int(layout.n_categories.max())
+    blocks = np.zeros((layout.n_items, size))
+    place = position_in_item(layout)
+    blocks[:, 0] = layout.slopes(vector)
+    blocks[layout.item_of_boundary, place] = layout.intercepts(vector)
+    information = complete_information(parameters, layout, expectation, nodes)
+    solved = np.linalg.solve(information, blocks[:, :, None])[:, :, 0]
+    result = np.empty(len(vector))
+    result[: layout.n_items] = solved[:, 0]
+    result[layout.n_items : layout.n_item_parameters] = solved[layout.item_of_boundary, place]
+    traits = trait_distributions(parameters, layout, nodes)
+    for number in range(1, layout.n_groups):
+        own = slice(layout.n_item_parameters + 2 * (number - 1), layout.n_item_parameters + 2 * number)
+        weighted = traits.scores[number] * np.exp(traits.log_weights[number])[:, None]
+        spread = expectation.node_counts[number].sum() * (weighted.T @ traits.scores[number])
+        result[own] = np.linalg.solve(spread, vector[own])
+    return result
 
 
 def information_matrices(
@@ -249,6 +316,11 @@ def information_matrices(
     n_items = layout.n_items
     size = layout.n_parameters
     at_or_above = boundary_probabilities(parameters, layout, nodes)
+    traits = trait_distributions(parameters, layout, nodes)
+    n_free = layout.n_item_parameters
+    of_trait = np.zeros((layout.n_groups, len(nodes), size - n_free))
+    for number in range(1, layout.n_groups):
+        of_trait[number, :, 2 * (number - 1) : 2 * number] = traits.scores[number]
     squeeze = np.zeros(len(layout.item_of_category))
     squeeze[layout.inner] = 1 / np.expm1(spreads(parameters, layout))
     first_boundary = layout.first_category - np.arange(n_items)
@@ -259,6 +331,7 @@ def information_matrices(
         indicators_above = patterns.indicators[rows, layout.above]
         indicators_below = patterns.indicators[rows, layout.below]
         frequencies, posterior = patterns.frequencies[rows], expectation.posterior[rows]
+        group = patterns.group[rows]
         mean_score = np.zeros((len(frequencies), size))
         for node, theta in enumerate(nodes):
             weight = posterior[:, node]
@@ -270,7 +343,8 @@ def information_matrices(
             score = np.empty((len(kept), size))
             np.add.reduceat(plain, first_boundary, axis=1, out=score[:, :n_items])
             score[:, :n_items] *= theta
-            score[:, n_items:] = plain + up * squeeze[layout.above] - down * squeeze[layout.below]
+            score[:, n_items:n_free] = plain + up * squeeze[layout.above] - down * squeeze[layout.below]
+            score[:, n_free:] = of_trait[group[kept], node]
             mean_score[kept] += weight[kept, None] * score
             score *= np.sqrt(weight[kept] * frequencies[kept])[:, None]
             lost = dsyrk(1.0, score.T, beta=1.0, c=lost, overwrite_c=True)
@@ -286,4 +360,9 @@ def information_matrices(
     same_item = owner[:, None] == owner[None, :]
     row, column = np.nonzero(same_item)
     observed[row, column] += blocks[owner[row], place[row], place[column]]
+    for number in range(1, layout.n_groups):
+        own = slice(n_free + 2 * (number - 1), n_free + 2 * number)
+        weights, count = np.exp(traits.log_weights[number]), expectation.node_counts[number]
+        spread = (traits.scores[number] * weights[:, None]).T @ traits.scores[number]
+        observed[own, own] += count.sum() * (spread + traits.bends[number] @ weights) - traits.bends[number] @ count
     return observed, np.ascontiguousarray(cross)

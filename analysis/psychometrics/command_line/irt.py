@@ -16,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=["graded"], default="graded", help="Samejima's graded response (default)")
     add_items(parser)
     parser.add_argument(
+        "--group", metavar="COL", help="free mean and variance of the trait in each group of this column"
+    )
+    parser.add_argument(
+        "--reference", metavar="GROUP", help="the group with mean 0 and variance 1 (default: the largest)"
+    )
+    parser.add_argument(
         "--se",
         choices=["observed", "crossproduct", "none"],
         default="observed",
@@ -29,9 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Report:
     """Fit, and print items for people, or items, scores and information for programs."""
     table = read_table(arguments.data)
-    names = chosen_items(arguments, table)
+    names = chosen_items(arguments, table, leave_out=[arguments.group])
     values = table.numeric(names)
-    model = fit_graded_response(values, item_codes=names, standard_errors=arguments.se)
+    model = fit_graded_response(
+        values,
+        item_codes=names,
+        groups=table.text(arguments.group) if arguments.group else None,
+        reference=arguments.reference,
+        standard_errors=arguments.se,
+    )
     data = _as_data(model, arguments.model)
     sections = _sections(model)
     notes = list(model.notes)
@@ -87,6 +99,16 @@ def _as_data(model: GradedResponseModel, name: str) -> dict[str, Any]:
             }
             for item, information in zip(model.items, model.item_information, strict=True)
         },
+        "groups": {
+            group.group: {
+                "n": group.n_used,
+                "mean": group.mean,
+                "mean_se": group.mean_se,
+                "variance": group.variance,
+                "variance_se": group.variance_se,
+            }
+            for group in model.groups
+        },
         "logl": model.log_likelihood,
         "npar": model.n_parameters,
         "aic": model.aic,
@@ -107,9 +129,10 @@ def _as_data(model: GradedResponseModel, name: str) -> dict[str, Any]:
 
 
 def _sections(model: GradedResponseModel) -> list[Section]:
+    """What people read."""
     most = max(len(item.b) for item in model.items)
     blank: list[float | None] = [None] * most
-    return [
+    sections = [
         Section(
             title="Graded response model",
             text=(
@@ -142,13 +165,27 @@ def _sections(model: GradedResponseModel) -> list[Section]:
                 for theta, information in zip(model.theta[10:71:10], model.test_information[10:71:10], strict=True)
             ],
         ),
-        Section(
-            title="Categories that are nowhere the likeliest answer",
-            columns=("item", "scale points"),
-            rows=[
-                (item.item_code, ", ".join(f"{point:g}" for point in item.never_most_likely))
-                for item in model.items
-                if item.never_most_likely
-            ],
-        ),
-    ][: 4 if any(item.never_most_likely for item in model.items) else 3]
+    ]
+    if model.groups:
+        sections.append(
+            Section(
+                title="Groups: the trait's distribution, items the same",
+                columns=("group", "n", "mean", "se", "variance", "se"),
+                rows=[
+                    (group.group, group.n_used, group.mean, group.mean_se, group.variance, group.variance_se)
+                    for group in model.groups
+                ],
+            )
+        )
+    disordered = [item for item in model.items if not item.categories_ordered]
+    if disordered:
+        sections.append(
+            Section(
+                title="Categories that are nowhere the likeliest answer",
+                columns=("item", "scale points"),
+                rows=[
+                    (item.item_code, ", ".join(f"{point:g}" for point in item.never_most_likely)) for item in disordered
+                ],
+            )
+        )
+    return sections

@@ -62,6 +62,17 @@ def test_irt_without_standard_errors_prints_null(capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["items"]["A1"]["a_se"] is None
 
 
+def test_irt_with_groups_gives_their_distributions(capsys: pytest.CaptureFixture[str]) -> None:
+    """The larger group is the reference; the other has a mean and a variance with errors."""
+    assert main(["irt", DATA, "--items", ITEMS, "--group", "gender", "--json"]) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert groups["2"]["mean"] == 0
+    assert groups["1"]["mean_se"] > 0
+    assert groups["1"]["n"] + groups["2"]["n"] == 700
+    assert main(["irt", DATA, "--items", ITEMS, "--group", "gender", "--reference", "1"]) == 0
+    assert "the trait's distribution" in capsys.readouterr().out
+
+
 def test_dif_prints_every_test(capsys: pytest.CaptureFixture[str]) -> None:
     """Men and women of the reference data answer alike; the reversed item is turned round first."""
     assert main(["dif", DATA, "--items", ITEMS, "--group", "gender", "--reverse", "A1", "--json"]) == 0

@@ -212,34 +212,106 @@ def test_direct_maximisation_finds_the_same_place() -> None:
 
 
 def test_derivatives_are_those_of_the_likelihood() -> None:
-    """Central differences of the log-likelihood give the gradient, those of the gradient Louis's information."""
+    """Differences of the log-likelihood give the gradient, those of the gradient Louis's information; two groups."""
     rng = np.random.default_rng(6)
-    layout = lay_out(np.array([2, 4, 3]))
+    layout = lay_out(np.array([2, 4, 3]), n_groups=2)
+    group = rng.integers(0, 2, 40)
     codes = np.column_stack([rng.integers(0, k, 40) for k in (2, 4, 3)])
     codes[rng.random(codes.shape) < 0.15] = -1
-    patterns = tabulate(codes, layout)
-    nodes, weights = quadrature()
-    at = np.array([1.1, -0.7, 1.9, 0.2, 1.0, 0.1, -0.9, 0.8, -1.1])
+    patterns = tabulate(codes, layout, group)
+    nodes, _ = quadrature()
+    at = np.array([1.1, -0.7, 1.9, 0.2, 1.0, 0.1, -0.9, 0.8, -1.1, 0.4, -0.3])
     step = 1e-5 * np.eye(len(at))
 
     def gradient_at(parameters: FloatArray) -> FloatArray:
-        return gradient(parameters, layout, expect(parameters, layout, patterns, nodes, weights), nodes)
+        return gradient(parameters, layout, expect(parameters, layout, patterns, nodes), nodes)
 
     def value_at(parameters: FloatArray) -> float:
-        return expect(parameters, layout, patterns, nodes, weights).log_likelihood
+        return expect(parameters, layout, patterns, nodes).log_likelihood
 
     numerical = [(value_at(at + e) - value_at(at - e)) / 2e-5 for e in step]
     np.testing.assert_allclose(gradient_at(at), numerical, atol=1e-6)
-    observed, cross = information_matrices(at, layout, patterns, expect(at, layout, patterns, nodes, weights), nodes)
+    observed, cross = information_matrices(at, layout, patterns, expect(at, layout, patterns, nodes), nodes)
     numerical_information = -np.array([(gradient_at(at + e) - gradient_at(at - e)) / 2e-5 for e in step])
     np.testing.assert_allclose(observed, numerical_information, atol=1e-5)
     # The cross-product: scores of one pattern at a time.
     by_pattern = np.zeros_like(cross)
-    for pattern, frequency in zip(patterns.codes, patterns.frequencies, strict=True):
-        alone = tabulate(pattern[None, :], layout)
-        score = gradient(at, layout, expect(at, layout, alone, nodes, weights), nodes)
+    for pattern, number, frequency in zip(patterns.codes, patterns.group, patterns.frequencies, strict=True):
+        alone = tabulate(pattern[None, :], layout, np.array([number]))
+        score = gradient(at, layout, expect(at, layout, alone, nodes), nodes)
         by_pattern += frequency * np.outer(score, score)
     np.testing.assert_allclose(cross, by_pattern, atol=1e-10)
+
+
+def test_groups_are_found_where_they_were_planted() -> None:
+    """Mean −.6 and SD 1.4 in the smaller group, within three errors; items as without the difference."""
+    rng = np.random.default_rng(20)
+    slopes, thresholds = rng.uniform(0.9, 2.2, 12), [np.array([-1.2, 0.0, 1.0])] * 12
+    traits = np.concatenate([rng.standard_normal(1500), -0.6 + 1.4 * rng.standard_normal(1000)])
+    logit = np.array([a * (traits[:, None] - b) for a, b in zip(slopes, thresholds, strict=True)])
+    data = (logit + rng.logistic(size=(12, 2500, 1)) > 0).sum(axis=2).T.astype(float)
+    labels = ["large"] * 1500 + ["small"] * 1000
+    model = fit_graded_response(data, groups=labels)
+    reference, other = model.groups
+    assert (reference.group, reference.n_used, reference.mean, reference.variance) == ("large", 1500, 0.0, 1.0)
+    assert (reference.mean_se, reference.variance_se) == (0.0, 0.0)
+    assert (other.group, other.n_used) == ("small", 1000)
+    assert abs(other.mean + 0.6) < 3 * other.mean_se < 0.2
+    assert abs(other.variance - 1.96) < 3 * other.variance_se < 0.6
+    np.testing.assert_allclose([item.a for item in model.items], slopes, atol=0.25)
+    assert model.n_parameters == 12 * 4 + 2
+    # The other reference gives the same model on another scale: θ' = (θ − mean) / SD.
+    turned = fit_graded_response(data, groups=labels, reference="small")
+    assert turned.log_likelihood == pytest.approx(model.log_likelihood, abs=0.05)  # 61 points cover it differently
+    assert turned.groups[1].variance == pytest.approx(1 / other.variance, rel=0.01)
+    assert turned.groups[1].mean == pytest.approx(-other.mean / other.variance**0.5, abs=0.01)
+
+
+def test_two_groups_as_direct_maximisation_finds_them() -> None:
+    """The slow twin with a mean and a standard deviation more (1e-3, where BFGS stops)."""
+    rng = np.random.default_rng(21)
+    data, _ = simulate(rng, 400, np.array([1.2, 0.8, 1.8]), [np.array([-0.5]), np.array([0.3]), np.array([-0.4, 0.6])])
+    group = np.arange(400) % 2
+    data[group == 1] = np.minimum(data[group == 1] + (rng.random((200, 3)) < 0.2), [1, 1, 2])
+    nodes = np.linspace(-6, 6, 61)
+
+    def minus_log_likelihood(p: FloatArray) -> float:
+        if p[5] <= p[6]:
+            return 1e10
+        total = 0.0
+        for number, (mean, sd) in enumerate(((0.0, 1.0), (p[7], np.exp(p[8])))):
+            weights = np.exp(-(((nodes - mean) / sd) ** 2) / 2)
+            likelihood = np.ones((200, 61))
+            for item, (slope, intercepts) in enumerate(((p[0], p[1:2]), (p[2], p[3:4]), (p[4], p[5:7]))):
+                above = np.vstack([np.ones(61), expit(slope * nodes + intercepts[:, None]), np.zeros(61)])
+                likelihood *= (above[:-1] - above[1:])[data[group == number, item].astype(int)]
+            total -= float(np.log(likelihood @ weights / weights.sum()).sum())
+        return total
+
+    slow = minimize(minus_log_likelihood, [1, 0, 1, 0, 1, 1, -1, 0, 0], method="BFGS", options={"gtol": 1e-4})
+    model = fit_graded_response(data, groups=[str(number) for number in group], reference="0")
+    own = [value for item in model.items for value in (item.a, *item.d)]
+    np.testing.assert_allclose([*own, model.groups[1].mean, np.log(model.groups[1].variance) / 2], slow.x, atol=1e-3)
+    assert model.log_likelihood >= -slow.fun - 1e-7
+
+
+def test_groups_that_cannot_be_used_are_refused() -> None:
+    """One group, a tiny group, an unknown reference, another length; unknown groups are left out and counted."""
+    rng = np.random.default_rng(22)
+    data, _ = simulate(rng, 100, np.full(3, 1.5), [np.array([-1.0, 1.0])] * 3)
+    halves = ["a", "b"] * 50
+    for groups, reference, complaint in (
+        (["a"] * 100, None, r"got a \(100\)"),
+        (["b"] * 5 + ["a"] * 95, None, r"b \(5\)"),
+        (halves, "c", "got 'c' among a, b"),
+        (halves[:99], None, "got 99 for 100 rows"),
+    ):
+        with pytest.raises(AnalysisInputError, match=complaint):
+            fit_graded_response(data, groups=groups, reference=reference)
+    model = fit_graded_response(data, groups=["", *halves[1:]])
+    assert (model.n_used, model.n_dropped) == (99, 1)
+    assert np.isnan(model.eap[0])
+    assert "1 respondent(s) without any answer to these items, or without a group, were left out" in model.notes
 
 
 def test_planted_parameters_are_recovered_with_honest_errors() -> None:
