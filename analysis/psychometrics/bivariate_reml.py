@@ -95,7 +95,9 @@ class _Problem:
         )
 
 
-def fit_bivariate(scales: list[ClinicianMoments], draws: FloatArray) -> BivariateFits:
+def fit_bivariate(
+    scales: list[ClinicianMoments], draws: FloatArray, *, near: BivariateFits | None = None
+) -> BivariateFits:
     """Fit every scale on every resample of clinicians; scales must share their counts.
 
     Parameters
@@ -104,6 +106,8 @@ def fit_bivariate(scales: list[ClinicianMoments], draws: FloatArray) -> Bivariat
         Scores of mean about 0 and SD about 1, so that starting values and tolerances suit.
     draws : array, shape (n_draws, n_clinicians)
         How often each clinician counts.
+    near : BivariateFits, optional
+        One fit a scale to start from: of the data themselves, when resamples are fitted.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def fit_bivariate(scales: list[ClinicianMoments], draws: FloatArray) -> Bivariat
     diagonal. Newton's method with the analytic gradient, its differences as Hessian, and eigenvalues turned positive.
     """
     problem = _problem(scales, draws)
-    parameters = _start(problem)
+    parameters = _start(problem) if near is None else np.repeat(_start_from(near), len(draws), axis=1)
     n_fits = parameters.shape[1]
     deviance, gradient = _evaluate(parameters, problem)
     converged = np.zeros(n_fits, dtype=bool)
@@ -200,6 +204,15 @@ def _start(problem: _Problem) -> FloatArray:
     start[4] = 0.85 * r * scale_c
     start[5] = np.log(0.85 * np.sqrt(1 - r * r) * scale_c)
     return start
+
+
+def _start_from(near: BivariateFits) -> FloatArray:
+    """Return the parameters of fits, B moved off its edge: from there no step would lead away."""
+    w11, w12, w22 = near.within
+    b11, b12, b22 = near.between[0] + 0.02 * w11, near.between[1], near.between[2] + 0.02 * w22
+    a, e = np.sqrt(b11), np.sqrt(w11)
+    b, f = b12 / a, w12 / e
+    return np.stack([a, b, np.sqrt(b22 - b * b), np.log(e), f, np.log(np.sqrt(w22 - f * f))])
 
 
 def _matrices(theta: FloatArray, upper: BoolArray) -> tuple[FloatArray, FloatArray]:

@@ -1,7 +1,7 @@
 """Reciprocal one-with-many analysis (Kenny): one clinician with many patients, each dyad seen from both sides."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -148,7 +148,7 @@ def one_with_many(
     if n_draws and rng is not None:
 
         def statistic(counts: FloatArray) -> FloatArray:
-            values, _ = _figures(scales.fit(counts), n_scales)
+            values, _ = _figures(scales.fit(counts, near=point), n_scales)
             return np.concatenate([values[name] for name in (*reported, *_VARIANCES)], axis=1)
 
         labels = [f"{name} of {code}" for name in (*reported, *_VARIANCES) for code in codes]
@@ -321,7 +321,7 @@ def separate_relationship_from_error(
     outcome = None
     if n_draws and rng is not None:
         outcome = bootstrap_clinicians(
-            lambda counts: _relationship_reciprocity(scales.fit(counts), errors.variance(counts))[:, None],
+            lambda counts: _relationship_reciprocity(scales.fit(counts, near=point), errors.variance(counts))[:, None],
             n_clinicians=groups.n_clinicians,
             n_draws=n_draws,
             rng=rng,
@@ -449,8 +449,11 @@ class _Scales:
             notes=tuple(notes),
         )
 
-    def fit(self, counts: FloatArray) -> BivariateFits:
-        """Fit every scale on every resample, in the scores' own units; the draws of the first scale first."""
+    def fit(self, counts: FloatArray, *, near: BivariateFits | None = None) -> BivariateFits:
+        """Fit every scale on every resample, in the scores' own units; the draws of the first scale first.
+
+        `near` : the fits of the data themselves, from which those of resamples start.
+        """
         n_draws, n_scales = len(counts), len(self.moments)
         between, within, covariance = (np.full((3, n_scales, n_draws), np.nan) for _ in range(3))
         mean = np.full((2, n_scales, n_draws), np.nan)
@@ -458,7 +461,8 @@ class _Scales:
         converged = np.zeros((n_scales, n_draws), dtype=bool)
         for positions in self.alike:
             together = [moment for moment in (self.moments[s] for s in positions) if moment is not None]
-            fits = fit_bivariate(together, _made_usable(together, counts))
+            start = None if near is None else self._standardised(near, positions)
+            fits = fit_bivariate(together, _made_usable(together, counts), near=start)
             shape = (len(positions), n_draws)
             at = list(positions)
             # A resample can lack what the data have (a repeated clinician without variance): undefined there.
@@ -480,6 +484,15 @@ class _Scales:
             deviance=deviance.reshape(-1),
             converged=converged.reshape(-1),
         )
+
+    def _standardised(self, fits: BivariateFits, positions: tuple[int, ...]) -> BivariateFits | None:
+        """Return the fits of some scales in standardised units; None if one of them did not converge."""
+        at = list(positions)
+        if not fits.converged[at].all():
+            return None
+        s1, s2 = self.size[0][at], self.size[1][at]
+        unit = np.stack([s1 * s1, s1 * s2, s2 * s2])
+        return replace(fits, between=fits.between[:, at] / unit, within=fits.within[:, at] / unit)
 
     def log_likelihood(self, point: BivariateFits) -> FloatArray:
         """Return the restricted log-likelihood in the scores' own units, with all its constants."""
