@@ -185,7 +185,9 @@ def categorical_omega_of_model(
         raise AnalysisInputError(
             f"{who} requires one distance per threshold of each item. Remedy: pass numpy.diff of its scores."
         )
-    if not (np.abs(shared).max() <= 1 + 1e-12 and np.abs(observed).max() <= 1 + 1e-12):
+    full = observed.copy()
+    np.fill_diagonal(full, 1.0)  # by definition; what stands there is not looked at
+    if not (np.abs(shared).max() <= 1 + 1e-12 and np.abs(full).max() <= 1 + 1e-12):
         raise AnalysisInputError(
             f"{who} requires an admissible solution, with communalities and correlations of at most 1. "
             "Remedy: look for the item with a loading above one."
@@ -200,8 +202,6 @@ def categorical_omega_of_model(
         rho = np.clip(matrix, -1.0, 1.0)[np.ix_(item, item)]
         return float(np.sum(weight * bivariate_normal_cdf(tau[:, None], tau[None, :], rho))) - baseline
 
-    full = observed.copy()
-    np.fill_diagonal(full, 1.0)
     variance = expected_product(full)
     if not variance > 1e-12 * float(step.max()) ** 2:
         raise AnalysisInputError(

@@ -57,7 +57,12 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, line in COMMANDS.items():
         module = module_of(name) if name == chosen else None
-        command = commands.add_parser(name, help=line, description=module.__doc__ if module else None)
+        command = commands.add_parser(
+            name,
+            help=line,
+            description=module.__doc__ if module else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # the modules' own lines and lists
+        )
         if module:
             module.add_arguments(command)
             command.add_argument("--json", action="store_true", help="print JSON for programs instead of tables")

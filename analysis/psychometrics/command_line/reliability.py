@@ -7,7 +7,9 @@ Everything is about the sum of a scale's items, reversed ones turned round.
 - `omega_categorical`: `compRelSEM(ord.scale = TRUE)`, for items of at most ten categories;
 - `omega_hierarchical`: `psych::omega` with --groups group factors (Schmid–Leiman; details under `schmid_leiman`);
 - `sem`: the standard error of measurement from alpha, `sem_omega`: from omega_total_raw;
-- `total`: the items of all scales together.
+- `total`: the items of all scales together;
+- `model`: with --model, omega and AVE of each factor from the fitted model (`semTools::compRelSEM`, `AVE`), and for a
+  bifactor model what the general and the group factors explain.
 
 Rows with a missing answer in the scale are left out unless --missing pairwise is given, which is what `psych::alpha`
 does by default.
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from analysis.psychometrics.categorical_omega import categorical_omega
+from analysis.psychometrics.command_line.cfa import model_columns, read_model
 from analysis.psychometrics.command_line.correlations import add_missing
 from analysis.psychometrics.command_line.options import (
     add_data,
@@ -29,7 +32,7 @@ from analysis.psychometrics.command_line.options import (
     split_scales,
     whole_number,
 )
-from analysis.psychometrics.command_line.report import Report, Section
+from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.scale_items import (
     add_reverse,
     add_scales,
@@ -41,6 +44,7 @@ from analysis.psychometrics.command_line.scale_items import (
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.level_specific_reliability import level_specific_omega
+from analysis.psychometrics.model_reliability import ModelReliability, model_reliability
 from analysis.psychometrics.omega_hierarchical import omega_hierarchical
 from analysis.psychometrics.reliability import (
     CronbachAlpha,
@@ -58,6 +62,7 @@ from analysis.psychometrics.response_matrix import (
     pairwise_moments,
     smooth_to_positive_definite,
 )
+from analysis.psychometrics.sem import fit_model
 
 #: An item with more different answers than this is a measurement, not categories.
 _MOST_CATEGORIES = 10
@@ -68,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_items(parser)
     add_scales(parser, meaning="the scales (default: one, of all items)")
+    parser.add_argument(
+        "--model",
+        metavar="FILE|TEXT",
+        help="a factor model in lavaan's syntax: omega and AVE of its factors too, bifactor coefficients",
+    )
+    parser.add_argument("--ordered", action="store_true", help="with --model: its items are ordinal (WLSMV)")
     add_reverse(parser)
     add_missing(parser)
     parser.add_argument(
@@ -90,6 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Report:
     """Judge every scale, and their items together when there are several."""
     table = read_table(arguments.data)
+    if arguments.ordered and not arguments.model:
+        raise AnalysisInputError("--ordered goes with --model. Remedy: leave it out, or give the model.")
+    model = read_model(arguments.model) if arguments.model else None
     if arguments.scales:
         if arguments.items:
             raise AnalysisInputError("--items and --scales both name items. Remedy: give one of them.")
@@ -97,7 +111,8 @@ def run(arguments: argparse.Namespace) -> Report:
     else:
         scales = {"all": chosen_items(arguments, table, leave_out=[arguments.cluster])}
     members = distinct_items(scales)
-    turned = check_reverse(arguments.reverse, members)
+    columns = model_columns(model, table) if model else []
+    turned = check_reverse(arguments.reverse, [*members, *columns])
     ends = read_range(arguments.range)
     clusters = np.array(table.text(arguments.cluster)) if arguments.cluster else None
     data: dict[str, Any] = {
@@ -118,7 +133,53 @@ def run(arguments: argparse.Namespace) -> Report:
         data["total"] = _judge(whole, members, "all scales together", arguments, clusters)
         judged = judged | {"all together": data["total"]}
     notes = [f"{name}: {note}" for name, scale in judged.items() for note in scale["notes"]]
-    return Report(data=data, sections=_sections(judged, arguments), notes=notes)
+    sections = _sections(judged, arguments)
+    data["model"] = None
+    if model:
+        fit = fit_model(
+            model,
+            keyed_values(table, columns, turned, ends),
+            item_codes=columns,
+            estimator="WLSMV" if arguments.ordered else "ML",
+            ordered=arguments.ordered,
+        )
+        found = model_reliability(fit)
+        notes += [f"model: {note}" for note in (*fit.notes, *found.notes)]
+        data["model"] = _model_data(found) | {"converged": fit.converged, "admissible": fit.admissible}
+        sections.append(_model_section(found))
+    return Report(data=data, sections=sections, notes=notes)
+
+
+def _model_data(found: ModelReliability) -> dict[str, Any]:
+    """What a program reads about the model."""
+    return {
+        "factors": {
+            factor.factor: {
+                "items": factor.items,
+                "omega": factor.omega,
+                "omega_model": factor.omega_model,
+                "ave": factor.ave,
+                "categorical": factor.categorical,
+                "notes": factor.notes,
+            }
+            for factor in found.factors
+        },
+        "bifactor": found.bifactor[0] if found.bifactor else None,
+        "notes": found.notes,
+    }
+
+
+def _model_section(found: ModelReliability) -> Section:
+    rows: list[tuple[Cell, ...]] = [
+        (one.factor, len(one.items), one.omega, one.omega_model, one.ave) for one in found.factors
+    ]
+    for hierarchy in found.bifactor:
+        rows.append(("total score, all factors", len(hierarchy.item_codes), hierarchy.omega_total, None, None))
+    return Section(
+        title="Factors of the model",
+        columns=("factor", "items", "omega", "over the model's variance", "AVE"),
+        rows=rows,
+    )
 
 
 def _judge(

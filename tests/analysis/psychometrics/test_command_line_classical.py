@@ -122,6 +122,27 @@ def test_clusters_give_omega_by_level_and_their_bootstrap(ask: Ask, classical_fi
     assert ask(*command, "--seed", "2")["scales"]["all"]["bootstrap"] != scale["bootstrap"]
 
 
+def test_a_model_gives_semtools_coefficients(
+    ask: Ask, r_figures: dict[str, Any], classical_figures: Callable[[str], Any]
+) -> None:
+    """compRelSEM of correlated factors, of ordinal items, and the hierarchy of a bifactor model."""
+    three = "visual =~ x1 + x2 + x3; textual =~ x4 + x5 + x6; speed =~ x7 + x8 + x9"
+    factors = ask("reliability", HS1939, "--items", TESTS, "--model", three)["model"]["factors"]
+    for name, of in factors.items():
+        assert of["omega"] == pytest.approx(r_figures["compRelSEM"][name], abs=1e-5)
+    groups = "a =~ q1 + q2 + q3 + q4; b =~ q5 + q6 + q7 + q8; c =~ q9 + q10 + q11 + q12"
+    command = ("reliability", CEILING, "--scales", CEILING_SCALES, "--reverse", "q5", "--model")
+    ordinal = ask(*command, groups, "--ordered")["model"]
+    for name, omega in classical_figures("categorical_omega")["ceiling_three"]["omega"].items():
+        assert ordinal["factors"][name]["omega"] == pytest.approx(omega, abs=1e-5)
+    assert ordinal["bifactor"] is None
+    items = " + ".join(f"q{number}" for number in range(1, 13))
+    apart = "g ~~ 0*a + 0*b + 0*c; a ~~ 0*b + 0*c; b ~~ 0*c"
+    bifactor = ask(*command, f"g =~ {items}; {groups}; {apart}")["model"]["bifactor"]
+    expected = classical_figures("omega")["bifactor"]["compRelSEM"]["g"]
+    assert bifactor["omega_hierarchical"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_items_keyed_the_other_way_are_named_once(ask: Ask, r_figures: dict[str, Any], tmp_path: Path) -> None:
     """x4 turned round and not declared: omega_total is psych's, the rest is of the sum as it is, and a note says so."""
     with Path(HS1939).open(newline="") as file:
@@ -232,6 +253,8 @@ def test_tables_for_people_hold_the_same_figures(capsys: pytest.CaptureFixture[s
         (("reliability", "--scales", "v=x1,x2", "--range", "1,2"), ["beyond the ends 1 and 2", "x1"]),
         (("reliability", "--scales", "v=x1,x2", "--cluster", "doctor"), ["no column 'doctor'"]),
         (("reliability", "--items", "x1,x2", "--confidence", "95"), ["confidence"]),
+        (("reliability", "--items", "x1,x2", "--ordered"), ["--ordered goes with --model"]),
+        (("reliability", "--items", "x1,x2", "--model", "nothing"), ["neither a file nor a model"]),
         (("efa", "--items", "x1,x2", "--factors", "1"), ["at least 3 items"]),
         (("efa", "--items", TESTS, "--factors", "6"), ["1 to 5 factors for 9 items"]),
         (("efa", "--items", TESTS, "--factors", "2", "--rotation", "varimax", "--starts", "3"), ["--starts"]),
