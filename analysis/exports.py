@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from django.utils.crypto import salted_hmac
+
 from instruments.definitions import Absence, Answer, Instrument, Role
 from instruments.models import Administration
 from instruments.services import study_instrument_version
@@ -24,7 +26,9 @@ class _Line:
         return line
 
 
-def dyads_csv(study: Study, *, include_incomplete: bool = False, blind_user_id: int | None = None) -> Iterator[str]:
+def dyads_csv(
+    study: Study, *, include_incomplete: bool = False, blind_user_id: int | None = None, deidentify: bool = False
+) -> Iterator[str]:
     """Lines of the CSV file, header first: scores unrounded, then the answers that they rest on.
 
     Parameters
@@ -32,13 +36,28 @@ def dyads_csv(study: Study, *, include_incomplete: bool = False, blind_user_id: 
     study : whose dyads.
     include_incomplete : also visits with only one finished form; those columns are then blank, with a reason.
     blind_user_id : leaves out the patients of the clinician who signs in as this user, who must not see their answers.
+    deidentify : other codes in place of the study's, the same in every file of this installation, and no dates.
     """
     instrument = study_instrument_version(study).instrument
     columns = [name for name, _ in _columns(study, instrument)]
     writer = csv.DictWriter(_Line(), fieldnames=columns, lineterminator="\n")
     yield writer.writerow(dict(zip(columns, columns, strict=True)))
     for row in _rows(study, instrument, include_incomplete=include_incomplete, blind_user_id=blind_user_id):
-        yield writer.writerow(row)
+        yield writer.writerow(_deidentified(study, row) if deidentify else row)
+
+
+def _deidentified(study: Study, row: dict[str, Any]) -> dict[str, Any]:
+    """The row with codes that lead nowhere without this installation's secret key, and without dates."""
+    row = dict(row)
+    for name, letter in (("dyad", "D"), ("site", "S"), ("clinician", "C"), ("patient", "P")):
+        # A clinician's code stands for one at one site, a patient's too.
+        whose = f"{study.pk} {row['site'] if name != 'dyad' else ''} {name} {row[name]}"
+        row[f"new {name}"] = letter + salted_hmac("de-identified export", whose, algorithm="sha256").hexdigest()[:12]
+    for name in ("dyad", "site", "clinician", "patient"):
+        row[name] = row.pop(f"new {name}")
+    for name in ("visit_date", "patient_completed_at", "clinician_completed_at"):
+        row[name] = None
+    return row
 
 
 def codebook_csv(study: Study) -> Iterator[str]:

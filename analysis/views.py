@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -27,7 +28,7 @@ from scoring.models import DyadScore
 from scoring.services import DOMAINS
 from studies import audit
 from studies.access import SEES_RECRUITMENT, SEES_SCORES, StudyAccess, signed_in, staff_page, study_for, whole_study_for
-from studies.models import Study, Visit
+from studies.models import Member, Study, Visit
 
 DYADS_PER_PAGE = 50
 ANALYSES_PER_PAGE = 25
@@ -71,7 +72,7 @@ def dyads(request: HttpRequest, code: str) -> HttpResponse:
         "domains": DOMAINS,
         "is_filtered": bool(conditions),
         "query": f"{conditions.urlencode()}&sort={sort}" if conditions else f"sort={sort}",
-        "may_download": access.site_ids is None,
+        "may_download": access.site_ids is None and access.export != Member.Export.NONE,
         "own_left_out": access.has_own_patients,
     }
     return render(request, "analysis/dyads.html", context)
@@ -111,9 +112,18 @@ def dyad(request: HttpRequest, code: str, dyad_code: str, wave_code: str) -> Htt
 def dyads_download(request: HttpRequest, code: str) -> StreamingHttpResponse:
     """The scored dyads but the person's own patients as CSV; `?incomplete=1` adds visits with one finished form."""
     access = whole_study_for(request.user, code, *SEES_SCORES)
+    if access.export == Member.Export.NONE:
+        raise PermissionDenied(_("Your role in this study includes no downloads."))
+    deidentify = access.export == Member.Export.DEIDENTIFIED
     include_incomplete = request.GET.get("incomplete") == "1"
-    lines = partial(dyads_csv, include_incomplete=include_incomplete, blind_user_id=access.user_id)
-    detail = {"include_incomplete": include_incomplete, "own_left_out": access.has_own_patients}
+    lines = partial(
+        dyads_csv, include_incomplete=include_incomplete, blind_user_id=access.user_id, deidentify=deidentify
+    )
+    detail = {
+        "include_incomplete": include_incomplete,
+        "own_left_out": access.has_own_patients,
+        "deidentified": deidentify,
+    }
     return _download(request, access, "dyads", lines, detail=detail)
 
 

@@ -66,6 +66,10 @@ POLICY: dict[str, Rule] = {
     "home": ANYBODY,
     "login": ANYBODY,
     "logout": ANYBODY,
+    "second_factor": Rule(gate=Gate.SIGNED_IN),
+    "second_factor_setup": Rule(gate=Gate.SIGNED_IN),
+    "invitation_take_up": LINK,
+    "admin_login": ANYBODY,
     "admin:*": Rule(gate=Gate.SUPERUSER),
     # a questionnaire, by its link
     "questionnaire": LINK,
@@ -104,6 +108,8 @@ POLICY: dict[str, Rule] = {
     "wave_new": role(*MANAGES_STUDY),
     "member_new": role(*MANAGES_STUDY),
     "member_remove": role(*MANAGES_STUDY),
+    "member_invite": role(*MANAGES_STUDY),
+    "invitation_withdraw": role(*MANAGES_STUDY),
     # the trail
     "audit_trail": role(*SEES_AUDIT),
     "audit_download": role(*SEES_AUDIT),

@@ -39,6 +39,7 @@ class StudyAccess:
     roles: frozenset[str]  # every role of this person in the study
     site_ids: frozenset[int] | None
     user_id: int | None = None  # whose right it is
+    export: str = Member.Export.NONE  # what this person may take away as a file
 
     @property
     def sees_recruitment(self) -> bool:
@@ -115,7 +116,9 @@ def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess
             raise Http404
         everything = frozenset(role.value for role in Role if role is not Role.CLINICIAN)
         scope.reach(study.pk, None)
-        return StudyAccess(study=study, roles=everything, site_ids=None, user_id=user.pk)
+        return StudyAccess(
+            study=study, roles=everything, site_ids=None, user_id=user.pk, export=Member.Export.IDENTIFIED
+        )
     memberships = _memberships(user.pk, code)
     if not memberships:
         raise Http404
@@ -131,7 +134,15 @@ def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess
         roles=frozenset(membership.role for membership in memberships),
         site_ids=site_ids,
         user_id=user.pk,
+        export=_export_right(memberships),
     )
+
+
+def _export_right(memberships: list[Member]) -> str:
+    """The widest that any of the roles brings: an admin's is everything, a researcher's what the role says."""
+    rights = {Member.Export.IDENTIFIED.value for one in memberships if one.role == Role.ADMIN}
+    rights |= {one.export for one in memberships if one.role == Role.RESEARCHER}
+    return next((right for right in Member.Export.values if right in rights), Member.Export.NONE.value)
 
 
 def _memberships(user_id: int, code: str) -> list[Member]:

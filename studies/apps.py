@@ -12,4 +12,4 @@ class StudiesConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the audit trail to signing in and out."""
-        from studies import audit_receivers  # noqa: F401  importing connects them
+        from studies import audit_receivers, sessions  # noqa: F401  importing connects them

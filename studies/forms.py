@@ -5,6 +5,7 @@ from typing import Any
 from crispy_forms.helper import FormHelper
 from crispy_forms.layout import Submit
 from django import forms
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
@@ -12,10 +13,12 @@ from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
+from studies import throttle
 from studies.access import StudyAccess
 from studies.models import Clinician, Member, Site, Wave
 
@@ -31,11 +34,83 @@ def crispy_helper(submit_label: str | Promise) -> FormHelper:
 
 
 class SignInForm(AuthenticationForm):
-    """User name and password."""
+    """User name and password. After wrong ones a try has to wait, a right one, too: see `studies.throttle`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.helper = crispy_helper(gettext_lazy("Sign in"))
+        self.account = ""
+        self.browser = throttle.Browser()
+
+    def clean(self) -> dict[str, Any]:
+        cookies = self.request.COOKIES if self.request is not None else {}
+        self.browser = throttle.read_browser(cookies.get(settings.KNOWN_BROWSER_COOKIE, ""))
+        self.account = throttle.account_hash(self.cleaned_data.get("username") or "")
+        waits = throttle.waits(account=self.account, browser=self.browser, now=timezone.now())
+        if waits is not None:
+            raise ValidationError(
+                ngettext(
+                    "Too many wrong passwords. Wait %(n)d minute, then try again.",
+                    "Too many wrong passwords. Wait %(n)d minutes, then try again.",
+                    n := 1 + int(waits.total_seconds() // 60),
+                )
+                % {"n": n}
+            )
+        try:
+            return super().clean()
+        except ValidationError:
+            throttle.failed(account=self.account, browser=self.browser, now=timezone.now())
+            raise
+
+
+class CodeForm(forms.Form):
+    """The code of the second factor."""
+
+    code = forms.CharField(
+        label=gettext_lazy("Code"),
+        max_length=20,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}),
+    )
+
+    @property
+    def helper(self) -> FormHelper:
+        helper = crispy_helper(_("Go on"))
+        helper.form_tag = False
+        helper.inputs = []
+        return helper
+
+
+class TakeUpForm(forms.Form):
+    """A new account for the role that waits behind an invitation."""
+
+    username = forms.CharField(
+        label=gettext_lazy("User name"),
+        max_length=150,
+        validators=[UnicodeUsernameValidator()],
+        widget=forms.TextInput(attrs={"autocomplete": "username"}),
+    )
+    new_password = forms.CharField(
+        label=gettext_lazy("Password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=gettext_lazy("At least 12 characters; a few unrelated words are good."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.helper = crispy_helper(gettext_lazy("Make the account"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        username = cleaned.get("username")
+        if username and get_user_model().objects.filter(username=username).exists():
+            self.add_error("username", _("This user name is taken. Choose another one."))
+        if username and "new_password" in cleaned:
+            try:
+                validate_password(cleaned["new_password"], User(username=username))
+            except ValidationError as error:
+                self.add_error("new_password", error)
+        return cleaned
 
 
 class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
@@ -114,6 +189,15 @@ class MemberForm(forms.Form):
         required=False,
         help_text=gettext_lazy("For a site coordinator: the one site whose visits the person manages."),
     )
+    export = forms.ChoiceField(
+        label=gettext_lazy("Downloads"),
+        choices=Member.Export.choices,
+        initial=Member.Export.DEIDENTIFIED,
+        required=False,
+        help_text=gettext_lazy(
+            "For a researcher. De-identified: other codes in place of the study codes, and no dates."
+        ),
+    )
     clinician = forms.ModelChoiceField(
         label=gettext_lazy("Clinician"),
         queryset=Clinician.objects.none(),
@@ -140,14 +224,18 @@ class MemberForm(forms.Form):
             cleaned["site"] = None
         elif "site" in cleaned and cleaned["site"] is None:
             self.add_error("site", _("A site coordinator needs a site. Choose one, or add a site first."))
+        if role != Member.Role.RESEARCHER:
+            cleaned["export"] = Member.Export.NONE.value
+        elif not cleaned.get("export"):
+            cleaned["export"] = Member.Export.DEIDENTIFIED.value
         if role != Member.Role.CLINICIAN:
             cleaned["clinician"] = None
         elif "clinician" in cleaned and cleaned["clinician"] is None:
             self.add_error("clinician", _("Choose the clinician's study code, or add the clinician first."))
-        self._check_account(cleaned)
+        self.check_account(cleaned)
         return cleaned
 
-    def _check_account(self, cleaned: dict[str, Any]) -> None:
+    def check_account(self, cleaned: dict[str, Any]) -> None:
         username, password = cleaned.get("username"), cleaned.get("new_password", "")
         if not username:
             return
@@ -165,6 +253,21 @@ class MemberForm(forms.Form):
             self.add_error("new_password", _("This account exists already and keeps its password. Leave this blank."))
         elif self.access.study.members.filter(user=user, role=cleaned.get("role"), site=cleaned.get("site")).exists():
             self.add_error("username", _("This person has this role in the study already."))
+
+
+class InvitationForm(MemberForm):
+    """A role for somebody who chooses the account: only the e-mail address is known."""
+
+    email = forms.EmailField(label=gettext_lazy("E-mail address"), max_length=254)
+    field_order = ["email", "role", "site", "export", "clinician"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        del self.fields["username"], self.fields["new_password"]
+        self.helper = crispy_helper(gettext_lazy("Send the invitation"))
+
+    def check_account(self, cleaned: dict[str, Any]) -> None:
+        """There is none yet."""
 
 
 class ClinicianChoiceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # as above

@@ -111,6 +111,63 @@ class Member(models.Model):
         return f"{self.user} ({self.get_role_display()})"
 
 
+class Invitation(models.Model):
+    """A role that waits for somebody to take it up, by a link in an e-mail. Only the link's hash is kept."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField(_("e-mail address"))
+    role = models.CharField(_("role"), max_length=20, choices=Member.Role)
+    export = models.CharField(_("downloads"), max_length=15, choices=Member.Export, default=Member.Export.NONE)
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    clinician = models.ForeignKey("Clinician", on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    token_hash = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    invited_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.get_role_display()} ({self.study_id})"
+
+
+class SecondFactor(models.Model):
+    """An account's second factor: the secret of its app (sealed), and the recovery codes that are left (hashed)."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="second_factor"
+    )
+    secret = models.TextField()
+    recovery_hashes = models.JSONField(default=list)
+    confirmed_at = models.DateTimeField(null=True)
+    last_step = models.BigIntegerField(default=-1)  # of the code used last: none opens twice
+    failures = models.PositiveIntegerField(default=0)
+    blocked_until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"second factor of {self.user_id}"
+
+
+class SignInFailures(models.Model):
+    """Wrong passwords in a row for one account: in one browser that it knows, or (blank) in all others together."""
+
+    account = models.CharField(max_length=64)
+    browser = models.CharField(max_length=32, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField()
+    blocked_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "browser"], name="sign_in_failures_once")]
+
+    def __str__(self) -> str:
+        return f"{self.failures} failures"
+
+
 class ClinicianManager(ScopedManager["Clinician"]):
     study_path, site_path = "site__study", "site"
 

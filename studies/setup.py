@@ -57,6 +57,7 @@ def add_member(
     clinician: Clinician | None,
     actor: User,
     now: datetime,
+    export: str = Member.Export.NONE,
 ) -> Member:
     """Give a person a role; makes the account when there is none with this name.
 
@@ -66,7 +67,7 @@ def add_member(
     user = User.objects.filter(username=username).first()
     if user is None:
         user = User.objects.create_user(username=username, password=new_password)
-    member = Member.objects.create(study=study, user=user, role=role, site=site)
+    member = Member.objects.create(study=study, user=user, role=role, site=site, export=export)
     if clinician is not None:
         clinician.user = user
         clinician.save(update_fields=["user"])
@@ -74,7 +75,7 @@ def add_member(
         study=study,
         actor=actor,
         action="add member",
-        detail={"user": user.pk, "role": role, "site": site.code if site else None},
+        detail={"user": user.pk, "role": role, "site": site.code if site else None, "export": export},
         now=now,
     )
     return member

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.db import IntegrityError
 from django.db.models import Model
 from django.forms import BaseForm
@@ -15,10 +15,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from studies import setup
 from studies.access import MANAGES_STUDY, StudyAccess, accesses_of, signed_in, staff_page, whole_study_for
-from studies.forms import ClinicianForm, MemberForm, SignInForm, SiteForm, WaveForm, refuse_what_is_there_by_now
+from studies.forms import ClinicianForm, MemberForm, SiteForm, WaveForm, refuse_what_is_there_by_now
 from studies.models import Member, Study
 
-sign_in = LoginView.as_view(authentication_form=SignInForm, redirect_authenticated_user=True)
 sign_out = LogoutView.as_view()
 
 

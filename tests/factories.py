@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from instruments.definitions import Answer, Instrument, Role
 from instruments.models import Administration, InstrumentVersion
@@ -22,7 +23,7 @@ from scoring.rules.dyad import score_dyad
 from scoring.rules.layout import form_layouts
 from scoring.rules.records import dyad_record
 from scoring.services import DOMAINS
-from studies.models import Clinician, Dyad, Member, Patient, Site, Study, Visit, Wave
+from studies.models import Clinician, Dyad, Invitation, Member, Patient, Site, Study, Visit, Wave
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CATALOGUE_FILE = Path(__file__).resolve().parents[1] / "instruments" / "catalogue" / "healing-relationships-1.0.yaml"
@@ -121,6 +122,19 @@ def make_member(
         clinician.save(update_fields=["user"])
     Member.objects.create(study=kit.study, user=user, role=role, site=site)
     return user
+
+
+def make_invitation(kit: StudyKit, invited_by: User, *, email: str = "somebody@example.org") -> Invitation:
+    """A role that waits to be taken up."""
+    return Invitation.objects.create(
+        study=kit.study,
+        email=email,
+        role=Member.Role.AUDITOR,
+        token_hash=email.ljust(64)[:64],
+        invited_by=invited_by,
+        invited_at=timezone.now(),
+        expires_at=timezone.now() + timedelta(days=1),
+    )
 
 
 def make_scored_visits(kit: StudyKit, n: int, *, seed: int = 1) -> list[DyadScore]:

@@ -48,6 +48,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "healing_survey.middleware.record_refusals",
+    "studies.sessions.GuardSessions",
     "healing_survey.policy.EnforcePolicy",
 ]
 
@@ -129,7 +130,21 @@ CRISPY_ALLOWED_TEMPLATE_PACKS = "bootstrap5"
 CRISPY_TEMPLATE_PACK = "bootstrap5"
 
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_AGE = 8 * 60 * 60
+#: A sign-in ends after this long without use, and after this long in any case.
+SESSION_IDLE_SECONDS = env.whole_number("SESSION_IDLE_SECONDS", default=30 * 60, minimum=60)
+SESSION_ABSOLUTE_SECONDS = env.whole_number("SESSION_ABSOLUTE_SECONDS", default=8 * 60 * 60, minimum=60)
+SESSION_COOKIE_AGE = SESSION_ABSOLUTE_SECONDS
+#: Whether admins, researchers and superusers need a second factor. Whoever has set one up is asked for it in any case.
+SECOND_FACTOR_REQUIRED = env.flag("SECOND_FACTOR_REQUIRED", default=False)
+KNOWN_BROWSER_COOKIE = "known_browser"
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", default="healing-survey@localhost")
+EMAIL_BACKEND = env.text("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
+EMAIL_HOST = env.text("EMAIL_HOST", default="localhost")
+EMAIL_PORT = env.whole_number("EMAIL_PORT", default=25, minimum=1)
+EMAIL_HOST_USER = env.text("EMAIL_USER", default="")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", default="")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=False)
+EMAIL_TIMEOUT = 15
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

@@ -38,4 +38,3 @@ def _address_of_the_demonstration() -> str | None:
 SECRET_KEY = env.text("SECRET_KEY", default="") or _kept_secret()
 if not (os.environ.get("BASE_URL") or os.environ.get("PORT")):
     BASE_URL = _address_of_the_demonstration() or BASE_URL
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"

@@ -10,6 +10,9 @@ env.text("DATABASE_URL")
 env.text("CELERY_BROKER_URL")
 BASE_URL = env.text("BASE_URL")
 
+SECOND_FACTOR_REQUIRED = env.flag("SECOND_FACTOR_REQUIRED", default=True)
+KNOWN_BROWSER_COOKIE = "__Host-known_browser"
+
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY", default=False) else None

@@ -97,3 +97,34 @@ def test_a_superuser_who_rates_is_blind_too(kit: StudyKit) -> None:
     kit.clinicians[0].user = make_user("root", is_superuser=True)
     kit.clinicians[0].save()
     assert seen(signed_in(User.objects.get()), kit)["file"] == {"C2"}
+
+
+def test_a_researcher_takes_away_what_the_role_says() -> None:
+    """Everything, or the same rows under other codes and without dates, or no file; admins take everything."""
+    kit = make_study("FILES")
+    created = make_visit(kit)
+    for role in Role:
+        finish(created, role)
+    score_due(owner="test", clock=lambda: NOW)
+    address = reverse("dyads_download", args=["FILES"])
+    rows = {}
+    for export in Member.Export.values:
+        user = make_member(kit, Member.Role.RESEARCHER, username=export)
+        Member.objects.filter(user=user).update(export=export)
+        client = Client()
+        client.force_login(user)
+        response = client.get(address)
+        listed = client.get(reverse("dyads", args=["FILES"])).content.decode()
+        assert (address in listed) == (export != "none")
+        if export == "none":
+            assert response.status_code == 403
+        else:
+            text = b"".join(response.streaming_content).decode()  # type: ignore[attr-defined]
+            (rows[export],) = csv.DictReader(io.StringIO(text))
+            told = [created.visit.dyad.code, created.visit.dyad.patient.code, "2026-03-02"]
+            assert [word in text for word in told] == [export == "identified"] * 3
+    whole, without = rows["identified"], rows["deidentified"]
+    differing = {name for name in whole if whole[name] != without[name]}
+    codes, dates = {"dyad", "site", "clinician", "patient"}, {"visit_date"}
+    assert differing == codes | dates | {"patient_completed_at", "clinician_completed_at"}
+    assert all(len(without[name]) == 13 for name in codes)

@@ -25,7 +25,7 @@ from studies import audit
 from studies.access import StudyAccess
 from studies.models import Clinician, Dyad, Member, Patient, Site, Study, Visit
 from studies.scope import Scope, ScopedManager, beyond_sites, within
-from tests.factories import NOW, StudyKit, administration_of, finish, make_study, make_user
+from tests.factories import NOW, StudyKit, administration_of, finish, make_invitation, make_study, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +89,7 @@ def make_place(kit: StudyKit, site: Site, name: str) -> Place:
             "dyad_code": visits[0].visit.dyad.code,
             "wave_code": "baseline",
             "run_id": run.pk,
+            "invitation_id": make_invitation(kit, clinician.user, email=f"{word}@example.org").pk,
             "member_id": member.pk,
             "site_id": site.pk,
             "clinician_id": clinician.pk,
@@ -278,7 +279,7 @@ def test_the_search_finds_the_leaks_of_a_site_without_its_filters(
 @pytest.mark.parametrize("name", sorted(study_urls()))
 def test_the_table_says_what_happens(world: World, name: str) -> None:
     """Whoever has the role is let in, another member of the study is refused, everybody else finds nothing."""
-    method = "post" if name == "rate_patient" else "get"
+    method = "post" if name in ("rate_patient", "invitation_withdraw") else "get"
     address = reverse(name, args=["AA", *arguments_of(study_urls()[name], world.places["A1x"], name)])
     for label, user in world.users.items():
         client = Client()

@@ -24,6 +24,7 @@ from tests.factories import (
     StudyKit,
     administration_of,
     finish,
+    make_invitation,
     make_member,
     make_scored_visits,
     make_study,
@@ -60,9 +61,11 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "wave_new": ("get", {ADMIN}),
     "member_new": ("get", {ADMIN}),
     "member_remove": ("get", {ADMIN}),
+    "member_invite": ("get", {ADMIN}),
+    "invitation_withdraw": ("post", {ADMIN}),
 }
 #: Pages of no study: for everyone, or by a permission of its own.
-NO_STUDY = {"home", "login", "logout", "study_new"}
+NO_STUDY = {"home", "login", "logout", "study_new", "second_factor", "second_factor_setup", "invitation_take_up"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ def make_place(code: str) -> Place:
             "link_reissue": [administration_of(visit, Role.PATIENT).pk],
             "rate_patient": [administration_of(visit, Role.CLINICIAN).pk],
             "member_remove": [member.pk],
+            "invitation_withdraw": [make_invitation(kit, users[ADMIN]).pk],
         },
     )
 
