@@ -62,6 +62,7 @@ POLICY: dict[str, Rule] = {
     # the platform
     "health_live": ANYBODY,
     "health_ready": ANYBODY,
+    "metrics": ANYBODY,  # by its own token, and counts only
     "set_language": ANYBODY,
     "home": ANYBODY,
     "login": ANYBODY,
@@ -97,6 +98,10 @@ POLICY: dict[str, Rule] = {
     "visits": role(*MANAGES_VISITS),
     "visit_new": role(*MANAGES_VISITS),
     "link_reissue": role(*MANAGES_VISITS),
+    "day_list": role(*MANAGES_VISITS),
+    "day_list_confirm": role(*MANAGES_VISITS),
+    "participation": role(*SEES_RECRUITMENT),
+    "non_participation_new": role(*MANAGES_VISITS),
     "patients_to_rate": role(*RATES_PATIENTS),
     "rate_patient": role(*RATES_PATIENTS),
     # setting up

@@ -21,6 +21,7 @@ from instruments.models import Administration, AnswerEvent, InstrumentVersion, h
 from instruments.opening import locked_administration
 from instruments.questionnaire import InvalidAnswer
 from studies.models import Clinician, Dyad, Patient, Study, Visit, Wave
+from studies.scope import beyond_sites
 
 #: Sent inside the transaction that completes questionnaires, with `visit_ids`; the one signal of the platform, so that
 #: this package need not know who scores.
@@ -191,11 +192,16 @@ def create_visits_with_new_patients(
     return created
 
 
-def new_patient_code(clinician: Clinician) -> str:
+def fresh_patient_code(clinician: Clinician) -> str:
     """A study code that says nothing about the patient: the site and eight characters without look-alikes."""
     alphabet = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+    return f"{clinician.site.code}-{''.join(secrets.choice(alphabet) for _ in range(8))}"
+
+
+def new_patient_code(clinician: Clinician) -> str:
+    """Such a code that no patient of the site has."""
     while True:
-        code = f"{clinician.site.code}-{''.join(secrets.choice(alphabet) for _ in range(8))}"
+        code = fresh_patient_code(clinician)
         # `dyad_between` takes a code that is there for a known patient: two people must never share one by chance.
         if not Patient.objects.filter(site=clinician.site, code=code).exists():
             return code
@@ -208,11 +214,12 @@ def dyad_between(*, study: Study, clinician: Clinician, patient_code: str) -> tu
     dyad = Dyad.objects.filter(clinician=clinician, patient=patient).first()
     if dyad is not None:
         return dyad, False
-    code = next(
-        code
-        for code in _dyad_codes(clinician, patient_code)
-        if len(code) <= MAXIMUM_DYAD_CODE and not Dyad.objects.filter(study=study, code=code).exists()
-    )
+    with beyond_sites():  # a dyad's code is its own in the whole study
+        code = next(
+            code
+            for code in _dyad_codes(clinician, patient_code)
+            if len(code) <= MAXIMUM_DYAD_CODE and not Dyad.objects.filter(study=study, code=code).exists()
+        )
     return Dyad.objects.create(study=study, clinician=clinician, patient=patient, code=code), True
 
 

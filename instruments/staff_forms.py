@@ -15,7 +15,7 @@ from instruments.definitions import Instrument
 from instruments.models import InstrumentVersion
 from studies.access import StudyAccess
 from studies.forms import ClinicianChoiceField, crispy_helper
-from studies.models import Clinician, Study, Visit, Wave
+from studies.models import Clinician, NonParticipation, Study, Visit, Wave
 
 
 def in_language(texts: Mapping[str, str]) -> str:
@@ -115,6 +115,47 @@ class VisitForm(forms.Form):
         self.fields["wave"].queryset = access.study.waves.all()  # type: ignore[attr-defined]
         self.fields["form"].choices = form_choices([instrument])  # type: ignore[attr-defined]
         self.helper = crispy_helper(gettext_lazy("Create the visit"))
+
+
+class DayListForm(forms.Form):
+    """A file of appointments: CSV, or a calendar."""
+
+    file = forms.FileField(
+        label=gettext_lazy("File of appointments (CSV or ICS)"),
+        allow_empty_file=True,  # the list's own check says what is wrong with it, in one place
+        widget=forms.ClearableFileInput(attrs={"accept": ".csv,.ics,text/csv,text/calendar"}),
+    )
+    day = forms.DateField(
+        label=gettext_lazy("Day"),
+        help_text=gettext_lazy("For lines without a date of their own."),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+
+    @property
+    def helper(self) -> FormHelper:
+        helper = FormHelper()
+        helper.attrs = {"novalidate": ""}
+        helper.add_input(Submit("save", _("Check the list")))
+        return helper
+
+
+class NonParticipationForm(forms.Form):
+    """People who do not take part."""
+
+    clinician = ClinicianChoiceField(label=gettext_lazy("Clinician"), queryset=Clinician.objects.none())
+    outcome = forms.ChoiceField(label=gettext_lazy("What happened"), choices=NonParticipation.Outcome.choices)
+    reason = forms.ChoiceField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        choices=[("", gettext_lazy("not said")), *NonParticipation.Reason.choices],
+    )
+    n_people = forms.IntegerField(label=gettext_lazy("Number of people"), min_value=1, max_value=200, initial=1)
+    day = forms.DateField(label=gettext_lazy("Day"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+
+    def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["clinician"].queryset = access.clinicians  # type: ignore[attr-defined]
+        self.helper = crispy_helper(gettext_lazy("Note it"))
 
 
 class ImportForm(forms.Form):

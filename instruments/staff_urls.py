@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from instruments import list_views
 from instruments import staff_views as views
 
 urlpatterns = [
@@ -9,6 +10,10 @@ urlpatterns = [
     path("studies/<str:code>/settings/", views.study_settings, name="study_settings"),
     path("studies/<str:code>/visits/", views.visits, name="visits"),
     path("studies/<str:code>/visits/new/", views.visit_new, name="visit_new"),
+    path("studies/<str:code>/visits/list/", list_views.day_list, name="day_list"),
+    path("studies/<str:code>/visits/list/<uuid:key>/", list_views.day_list_confirm, name="day_list_confirm"),
+    path("studies/<str:code>/participation/", list_views.participation_page, name="participation"),
+    path("studies/<str:code>/participation/new/", list_views.non_participation_new, name="non_participation_new"),
     path("studies/<str:code>/links/<int:administration_id>/", views.link_reissue, name="link_reissue"),
     path("studies/<str:code>/rate/", views.patients_to_rate, name="patients_to_rate"),
     path("studies/<str:code>/rate/<int:administration_id>/", views.rate_patient, name="rate_patient"),

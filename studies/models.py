@@ -289,6 +289,60 @@ class Visit(models.Model):
         return f"{self.dyad_id}/{self.wave_id}"
 
 
+class NonParticipationManager(ScopedManager["NonParticipation"]):
+    study_path, site_path = "clinician__site__study", "clinician__site"
+
+
+class NonParticipation(models.Model):
+    """Somebody who was asked, or considered, and does not take part: for the denominator, without any identity."""
+
+    class Outcome(models.TextChoices):
+        DECLINED = "declined", _("Declined")
+        INELIGIBLE = "ineligible", _("Not eligible")
+
+    class Reason(models.TextChoices):
+        NO_TIME = "no_time", _("no time")
+        NOT_INTERESTED = "not_interested", _("not interested")
+        PRIVACY = "privacy", _("privacy")
+        UNWELL = "unwell", _("too unwell")
+        AGE = "age", _("too young")
+        LANGUAGE = "language", _("language not offered")
+        CAPACITY = "capacity", _("cannot consent")
+        TAKES_PART_ALREADY = "takes_part_already", _("takes part already")
+        OTHER = "other", _("another reason")
+
+    clinician = models.ForeignKey(Clinician, on_delete=models.PROTECT, related_name="non_participations")
+    day = models.DateField(_("day"))
+    outcome = models.CharField(_("outcome"), max_length=12, choices=Outcome)
+    reason = models.CharField(_("reason"), max_length=20, choices=Reason, blank=True)
+    recorded_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    recorded_at = models.DateTimeField()
+
+    objects = NonParticipationManager()
+
+    class Meta:
+        verbose_name = _("person who does not take part")
+        verbose_name_plural = _("people who do not take part")
+        ordering = ["-day", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.day}"
+
+
+class EnrolmentDraft(models.Model):
+    """A list that was read and waits to be confirmed; gone when it is, or after a day."""
+
+    key = models.UUIDField(unique=True)
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    content = models.BinaryField()
+    made_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"list of {self.day}"
+
+
 class AuditEvent(models.Model):
     """Who did what when: one line of the audit trail, chained to the line before. Rows are only ever added.
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from instruments.definitions import Answer, Instrument, Role
-from instruments.models import Administration, InstrumentVersion
+from instruments.models import Administration, InstrumentVersion, hash_token
 from instruments.services import (
     CreatedVisit,
     GivenAnswer,
@@ -130,7 +130,7 @@ def make_invitation(kit: StudyKit, invited_by: User, *, email: str = "somebody@e
         study=kit.study,
         email=email,
         role=Member.Role.AUDITOR,
-        token_hash=email.ljust(64)[:64],
+        token_hash=hash_token(f"{kit.study.pk} {email}"),
         invited_by=invited_by,
         invited_at=timezone.now(),
         expires_at=timezone.now() + timedelta(days=1),

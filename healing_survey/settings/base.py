@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
 from healing_survey import env
@@ -37,6 +38,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "healing_survey.logs.log_requests",
     # Around all the others, so that what they refuse is guarded as well.
     "healing_survey.middleware.guard_pages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -196,12 +198,23 @@ ANALYSIS_LEASE_SECONDS = env.whole_number("ANALYSIS_LEASE_SECONDS", default=90, 
 #: Where the ends of the audit trail are noted; a copy belongs where nobody who can change the database can change it.
 AUDIT_ANCHOR_FILE = Path(env.text("AUDIT_ANCHOR_FILE", default=str(VAR_DIR / "audit-anchors.jsonl")))
 
+#: `plain` for people, `json` for a collector; and whether each request gets a line.
+LOG_FORMAT = env.text("LOG_FORMAT", default="plain")
+if LOG_FORMAT not in ("plain", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT must be plain or json; it is {LOG_FORMAT!r}.")
+LOG_REQUESTS = env.flag("LOG_REQUESTS", default=False)
+#: What Prometheus sends as its bearer token; without one /metrics/ is not there.
+METRICS_TOKEN = env.text("METRICS_TOKEN", default="")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"without_links": {"()": "healing_survey.logs.WithoutLinks"}},
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["without_links"]}},
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "healing_survey.logs.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["without_links"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # A 4xx is an answer to somebody's request, not an event of the server.
     "loggers": {"django.request": {"level": "ERROR"}},

@@ -1,6 +1,7 @@
 """What every page carries, and what no request may hold."""
 
 from collections.abc import Callable, Iterator
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -58,6 +59,7 @@ def addresses(kit: StudyKit) -> dict[str, str]:
         "link_reissue": ["OWN", administration_of(visit, Role.PATIENT).pk],
         "rate_patient": ["OWN", administration_of(visit, Role.CLINICIAN).pk],
         "member_remove": ["OWN", Member.objects.get().pk],
+        "day_list_confirm": ["OWN", uuid4()],
         "questionnaire_page": [visit.patient_token, 1],
         "admin:app_list": ["auth"],
         "admin:view_on_site": [1, 1],

@@ -63,6 +63,10 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "member_remove": ("get", {ADMIN}),
     "member_invite": ("get", {ADMIN}),
     "invitation_withdraw": ("post", {ADMIN}),
+    "day_list": ("get", {ADMIN, COORDINATOR}),
+    "day_list_confirm": ("post", {ADMIN, COORDINATOR}),
+    "participation": ("get", {ADMIN, RESEARCHER, COORDINATOR, AUDITOR}),
+    "non_participation_new": ("get", {ADMIN, COORDINATOR}),
 }
 #: Pages of no study: for everyone, or by a permission of its own.
 NO_STUDY = {"home", "login", "logout", "study_new", "second_factor", "second_factor_setup", "invitation_take_up"}
@@ -97,6 +101,7 @@ def make_place(code: str) -> Place:
             "link_reissue": [administration_of(visit, Role.PATIENT).pk],
             "rate_patient": [administration_of(visit, Role.CLINICIAN).pk],
             "member_remove": [member.pk],
+            "day_list_confirm": [uuid4()],
             "invitation_withdraw": [make_invitation(kit, users[ADMIN]).pk],
         },
     )

@@ -1,0 +1,108 @@
+"""The denominator: who was offered to take part, who declined or could not, who started and who finished."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Count, FilteredRelation, Q
+
+from instruments.models import Administration
+from studies import audit
+from studies.access import StudyAccess
+from studies.models import Clinician, NonParticipation, Study, Visit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participation:
+    """One clinician's patients, in counts. Offered are those with a visit and those who declined."""
+
+    clinician: Clinician
+    n_visits: int = 0
+    n_started: int = 0
+    n_finished: int = 0
+    n_declined: int = 0
+    n_ineligible: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)  # reason in words -> people
+
+    @property
+    def n_offered(self) -> int:
+        return self.n_visits + self.n_declined
+
+    @property
+    def share_started(self) -> float | None:
+        """Of those who were offered to take part, 0 to 1."""
+        return self.n_started / self.n_offered if self.n_offered else None
+
+
+def participation(access: StudyAccess) -> list[Participation]:
+    """Every clinician whom this person may see; three queries whatever the size of the study."""
+    visits = access.within_sites(Visit.objects.filter(dyad__study=access.study), "dyad__clinician__site")
+    done = Administration.Status.COMPLETED
+    counts = {
+        row["dyad__clinician"]: row
+        for row in visits.annotate(
+            # Joins at most one row to a visit, so that counting visits stays right.
+            patient_form=FilteredRelation("administrations", condition=Q(administrations__role="patient"))
+        )
+        .order_by()
+        .values("dyad__clinician")
+        .annotate(
+            n_visits=Count("pk"),
+            n_started=Count("pk", filter=Q(patient_form__started_at__isnull=False) | Q(patient_form__status=done)),
+            n_finished=Count("pk", filter=Q(patient_form__status=done)),
+        )
+    }
+    refusals: dict[int, Counter[tuple[str, str]]] = {}
+    rows = access.within_sites(NonParticipation.objects.filter(clinician__site__study=access.study), "clinician__site")
+    for row in rows.order_by().values("clinician", "outcome", "reason").annotate(n=Count("pk")):
+        refusals.setdefault(row["clinician"], Counter())[row["outcome"], row["reason"]] += row["n"]
+    words = dict(NonParticipation.Reason.choices)
+    found = []
+    for clinician in access.clinicians:
+        count: Any = counts.get(clinician.pk, {})
+        refused: Counter[tuple[str, str]] = refusals.get(clinician.pk, Counter())
+        by_outcome: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        for (outcome, reason), n in refused.items():
+            by_outcome[outcome] += n
+            if reason:
+                reasons[str(words.get(reason, reason))] += n
+        found.append(
+            Participation(
+                clinician=clinician,
+                n_visits=count.get("n_visits", 0),
+                n_started=count.get("n_started", 0),
+                n_finished=count.get("n_finished", 0),
+                n_declined=by_outcome[NonParticipation.Outcome.DECLINED],
+                n_ineligible=by_outcome[NonParticipation.Outcome.INELIGIBLE],
+                reasons=dict(reasons.most_common()),
+            )
+        )
+    return found
+
+
+@transaction.atomic
+def note_non_participation(
+    *,
+    study: Study,
+    clinician: Clinician,
+    day: date,
+    outcome: str,
+    reason: str,
+    n_people: int,
+    actor: User,
+    now: datetime,
+) -> None:
+    """Keep that so many people do not take part, and why."""
+    NonParticipation.objects.bulk_create(
+        NonParticipation(
+            clinician=clinician, day=day, outcome=outcome, reason=reason, recorded_by=actor, recorded_at=now
+        )
+        for _ in range(n_people)
+    )
+    detail = {"clinician": clinician.code, "site": clinician.site.code, "outcome": outcome, "reason": reason}
+    audit.record(study=study, actor=actor, action="not taking part", detail=detail | {"people": n_people}, now=now)
