@@ -29,6 +29,7 @@ from analysis.psychometrics.robust_inference import (
     combine_coefficients,
     regress_clustered,
     wald_test,
+    wild_bootstrap_test,
 )
 
 Role = Literal["patient", "clinician"]
@@ -36,6 +37,8 @@ Role = Literal["patient", "clinician"]
 #: A k ratio divides by the actor path; below this standardised size it says nothing (Kenny & Ledermann 2010).
 _SMALL_ACTOR: Final = 0.10
 _ITERATIONS: Final = 500
+#: Residuals of the two outcomes that correlate beyond this are one and the same.
+_SINGULAR: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,16 @@ class ModelTest:
     pvalue: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WildPath:
+    """One path tested by the wild cluster bootstrap, the method for 10 to 19 clinicians."""
+
+    name: str
+    pvalue: float
+    ci_lower: float
+    ci_upper: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WithinBetweenSplit:
     """The clinician's predictor split into its deviation from, and its level at, the clinician's own mean."""
@@ -104,6 +117,7 @@ class ActorPartnerModel:
     path_ci_lower: FloatArray  # (4,): resampling clinicians; NaN where a note says why
     path_ci_upper: FloatArray
     robust: ClusteredRegression  # CR2
+    wild: tuple[WildPath, ...]  # with 10 to 19 clinicians
     random_intercepts: BivariateIntercepts | None
     split: WithinBetweenSplit | None
     distinguishability: tuple[ModelTest, ...]
@@ -213,11 +227,12 @@ def fit_actor_partner(
                 "Remedy: choose another score."
             )
     x, y = scores[:, :2], scores[:, 2:]
-    if abs(_correlation(x[:, 0], x[:, 1])) > 1 - 1e-10:
-        raise AnalysisInputError(
-            f"{who} requires two different predictors; {names[0]} and {names[1]} correlate perfectly. "
-            "Remedy: check that they are columns of the two roles."
-        )
+    for pair, what, columns in ((x, "predictors", names[:2]), (y, "outcomes", names[2:])):
+        if abs(_correlation(pair[:, 0], pair[:, 1])) > 1 - 1e-10:
+            raise AnalysisInputError(
+                f"{who} requires two different {what}; {columns[0]} and {columns[1]} correlate perfectly. "
+                "Remedy: check that they are columns of the two roles."
+            )
     labels = np.asarray(all_groups.labels)[all_groups.codes][kept]
     groups = group_by_clinician(labels, who=who)
     rules = rules_for(groups.n_clinicians)
@@ -283,6 +298,7 @@ def fit_actor_partner(
         path_ci_lower=read_only(bootstrap.ci_lower[:4].copy()),
         path_ci_upper=read_only(bootstrap.ci_upper[:4].copy()),
         robust=robust,
+        wild=_wild_paths(x, y, labels, rng, n_draws, confidence) if rules.wild_bootstrap else (),
         random_intercepts=random_intercepts,
         split=split,
         distinguishability=tests,
@@ -414,6 +430,26 @@ def _paths_of_sums(x: FloatArray, y: FloatArray, groups: ClinicianGroups) -> Wei
         return np.column_stack([four, four[:, 1::2] / actors])
 
     return paths
+
+
+def _wild_paths(
+    x: FloatArray,
+    y: FloatArray,
+    labels: npt.NDArray[np.str_],
+    rng: np.random.Generator,
+    n_draws: int,
+    confidence: float,
+) -> tuple[WildPath, ...]:
+    paths = []
+    for role in range(2):
+        fit = regress_clustered(y[:, role], x, clinicians=labels, confidence=confidence)
+        for predictor in (role, 1 - role):
+            contrast = np.zeros(3)
+            contrast[1 + predictor] = 1.0
+            test = wild_bootstrap_test(fit, contrast, rng=rng, n_draws=max(n_draws, 99))
+            name = _PATHS[2 * role + (predictor != role)]
+            paths.append(WildPath(name=name, pvalue=test.pvalue, ci_lower=test.ci_lower, ci_upper=test.ci_upper))
+    return tuple(paths)
 
 
 def _k_ratio(
@@ -573,7 +609,7 @@ def _constrained_chisq(x: FloatArray, y: FloatArray, fit: _MaximumLikelihood, co
     free = fit.coefficients.T.reshape(-1)
     residual = fit.residual
     last = np.inf
-    if not np.linalg.det(fit.residual) > 0:
+    if not np.linalg.det(fit.residual) > _SINGULAR * fit.residual[0, 0] * fit.residual[1, 1]:
         return np.nan
     # Given the residual covariance the constrained coefficients are a projection; given these, it is Σ(e e')/n.
     for _ in range(_ITERATIONS):

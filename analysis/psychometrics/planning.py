@@ -534,6 +534,12 @@ def judge_enough(
     between, within = fit.between[0], fit.within[0]
     notes = []
     shares = np.diag(between) / (np.diag(between) + np.diag(within))
+    if not (np.isfinite(shares).all() and fit.converged[0]):
+        reasons = "; ".join(fit.notes) or "the estimation did not converge"
+        raise AnalysisInputError(
+            f"{who} requires data from which variances between and within clinicians can be estimated; got {reasons}. "
+            "Remedy: check the two score columns, or collect more forms first."
+        )
     if (shares < 0.01).any():
         notes.append("a share between clinicians is estimated as (nearly) zero; .01 is assumed instead")
     shares = np.clip(shares, 0.01, 0.98)

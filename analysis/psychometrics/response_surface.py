@@ -23,6 +23,7 @@ from analysis.psychometrics.robust_inference import (
     combine_coefficients,
     regress_clustered,
     wald_test,
+    wild_bootstrap_test,
 )
 
 #: b0 … b5 stand for intercept, patient, clinician, patient², patient × clinician, clinician².
@@ -50,6 +51,8 @@ _RIVALS: Final[dict[str, list[list[float]]]] = {
 #: A standardised discrepancy above this many SDs counts as one person rating higher (Shanock et al. 2010).
 _DISCREPANT: Final = 0.5
 _RARE_SIDE: Final = 0.10
+#: Scores whose spreads differ by more than this are not on one scale.
+_SCALE_RATIO: Final = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,7 @@ class ResponseSurface:
 
     regression: ClusteredRegression  # b0 … b5
     surface: ContrastTests  # a1 … a5
+    surface_wild_pvalue: FloatArray  # (5,): wild cluster bootstrap, with 10 to 19 clinicians; NaN else
     geometry: tuple[SurfacePoint, ...]  # stationary point, first and second principal axis
     any_effect: WaldTest  # all five slopes at once
     rivals: tuple[RivalModel, ...]  # the full model first
@@ -232,6 +236,11 @@ def fit_response_surface(
             f"{who} requires dyads that differ in their discrepancy; patient and clinician differ by the same amount "
             f"in all {len(x)}. Remedy: check that the two columns are the two roles."
         )
+    if min(float(x.std()), float(y.std())) * _SCALE_RATIO < spread and min(x.std(), y.std()) > 0:
+        raise AnalysisInputError(
+            f"{who} requires both scores on one scale; their standard deviations are {x.std():.3g} and {y.std():.3g}. "
+            "Remedy: put both on 0 to 100."
+        )
     labels = np.asarray(all_groups.labels)[all_groups.codes][kept]
     groups = group_by_clinician(labels, who=who)
     rules = rules_for(groups.n_clinicians)
@@ -246,6 +255,10 @@ def fit_response_surface(
         names=_GEOMETRY,
         progress=progress,
     )
+    wild = np.full(len(_SURFACE), np.nan)
+    if rules.wild_bootstrap:
+        tests = [wild_bootstrap_test(regression, row, rng=rng, n_draws=max(n_draws, 99)) for row in _SURFACE]
+        wild = np.array([test.pvalue for test in tests])
     geometry = _geometry(regression, bootstrap)
     any_effect = wald_test(regression, np.eye(6)[1:])
     checks = _checks(surface, geometry)
@@ -271,6 +284,7 @@ def fit_response_surface(
     return ResponseSurface(
         regression=regression,
         surface=surface,
+        surface_wild_pvalue=read_only(wild),
         geometry=geometry,
         any_effect=any_effect,
         rivals=rivals,

@@ -643,7 +643,7 @@ def wild_bootstrap_test(
     rules = rules_for(fit.n_clinicians)
     estimate = float((matrix @ fit.estimate)[0]) if q == 1 else np.nan
     signs, enumerated = _wild_signs(fit.n_clinicians, n_draws, weights, rng)
-    reference = _WildReference(fit, matrix, signs)
+    reference = _WildReference(fit, matrix, signs, exact=enumerated)
     observed = reference.observed(target)
     if not rules.inference or _is_exact(fit) or not np.isfinite(observed):
         reason = rules.notes if not rules.inference else ("the clustered standard error is zero: no test",)
@@ -704,10 +704,11 @@ def _wild_signs(
 class _WildReference:
     """The bootstrap distribution of the test statistic as a function of the hypothesised values."""
 
-    def __init__(self, fit: ClusteredRegression, matrix: FloatArray, signs: FloatArray) -> None:
+    def __init__(self, fit: ClusteredRegression, matrix: FloatArray, signs: FloatArray, *, exact: bool) -> None:
         sums = fit.sums
         n_clinicians = len(sums.cross)
         self._signs = signs
+        self._exact = exact
         self._estimate = matrix @ fit.estimate
         self._factor = n_clinicians / (n_clinicians - 1)
         bread = sums.bread
@@ -738,11 +739,17 @@ class _WildReference:
         return np.asarray(values, dtype=np.float64)
 
     def pvalue(self, target: FloatArray) -> float:
-        """Return the share of draws at least as far out as the data; ties within rounding count as far out."""
+        """Return the share of draws at least as far out as the data; ties within rounding count as far out.
+
+        Unless all patterns were used the data count as one draw more, so that p is never zero.
+        """
         drawn = np.abs(self._draw(target))
         observed = abs(self.observed(target))
         usable = drawn[np.isfinite(drawn)]
-        return float((usable >= observed * (1 - 1e-10)).mean()) if len(usable) else np.nan
+        if not len(usable):
+            return np.nan
+        beyond, added = int((usable >= observed * (1 - 1e-10)).sum()), 0 if self._exact else 1
+        return (beyond + added) / (len(usable) + added)
 
     def _draw(self, target: FloatArray) -> FloatArray:
         null_scores = self._scores + self._shift @ (self._estimate - target)  # (J, p)

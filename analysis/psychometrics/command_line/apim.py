@@ -72,6 +72,7 @@ def _data(model: ActorPartnerModel) -> dict[str, Any]:
             )
         ],
         "cr2": coefficient_rows(model.robust),
+        "wild_bootstrap": model.wild,
         "random_intercepts": None if model.random_intercepts is None else mixed_entry(model.random_intercepts),
         "within_between": None
         if split is None
@@ -140,6 +141,14 @@ def _sections(model: ActorPartnerModel) -> list[Section]:
             rows=[(k.role, k.estimate, k.ci_lower, k.ci_upper, k.interval_method, k.pattern) for k in model.k_ratios],
         ),
     ]
+    if model.wild:
+        sections.append(
+            Section(
+                title="The same paths by the wild cluster bootstrap (Webb weights, null imposed)",
+                columns=("path", "pvalue", "from", "to"),
+                rows=[(path.name, path.pvalue, path.ci_lower, path.ci_upper) for path in model.wild],
+            )
+        )
     if model.random_intercepts is not None:
         mixed = model.random_intercepts
         entry = mixed_entry(mixed)

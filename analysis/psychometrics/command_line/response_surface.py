@@ -56,6 +56,7 @@ def _surface_rows(result: ResponseSurface) -> list[dict[str, Any]]:
             "pvalue": a.pvalue[i],
             "ci_lower": a.ci_lower[i],
             "ci_upper": a.ci_upper[i],
+            "wild_pvalue": result.surface_wild_pvalue[i],
         }
         for i, name in enumerate(a.names)
     ]

@@ -85,6 +85,7 @@ def test_k_ratios_as_in_lavaan_with_intervals_from_clinicians(model: ActorPartne
     assert (model.path_ci_lower < model.path_estimate).all()
     assert (model.path_estimate < model.path_ci_upper).all()
     assert model.path_names[1] == "partner of the patient"
+    assert model.wild == ()
 
 
 def test_distinguishability_as_in_lavaan(model: ActorPartnerModel, r_apim: dict[str, Any]) -> None:
@@ -181,6 +182,11 @@ def test_between_ten_and_nineteen_clinicians_fieller_replaces_the_bootstrap() ->
     k = model.k_ratios[0]
     assert k.ci_lower < k.estimate < k.ci_upper
     assert any("withheld" in note for note in model.notes)
+    assert [path.name for path in model.wild] == list(model.path_names)
+    for path, estimate in zip(model.wild, model.path_estimate, strict=True):
+        assert 0 < path.pvalue <= 1
+        assert path.ci_lower < estimate < path.ci_upper
+    assert model.wild[0].pvalue < 0.05
 
 
 def test_below_ten_clinicians_only_estimates_stand() -> None:
@@ -251,7 +257,8 @@ HALF = np.column_stack([X[:, 0], np.full(40, np.nan)])
         (lambda: fit(X, HALF, None, names=NAMES), "BC has no value at all"),
         (lambda: fit(X[:8], Y[:8], None), "at least 10 dyads"),
         (lambda: fit(X * [0, 1], Y, None, names=NAMES), "AP is the same for all 40 dyads"),
-        (lambda: fit(X[:, [0, 0]], Y, None), "correlate perfectly"),
+        (lambda: fit(X[:, [0, 0]], Y, None, names=NAMES), "two different predictors; AP and AC correlate perfectly"),
+        (lambda: fit(X, Y[:, [0, 0]], None, names=NAMES), "two different outcomes; BP and BC correlate perfectly"),
         (lambda: fit(X, Y, np.arange(7)), "got 7 keys for 40 rows"),
     ],
 )

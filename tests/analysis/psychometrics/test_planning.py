@@ -226,6 +226,12 @@ def enough(**options: Any) -> object:
         (lambda: how_many(RESULTS, half_widths={"trust": 0.1}), "half width above 0 for one of"),
         (lambda: how_many(RESULTS, power=80), "power between 0 and 1"),
         (lambda: enough(half_widths={}), "requires a target"),
+        (
+            lambda: judge_enough(
+                P, P, KEYS, half_widths={"consensus": 0.1}, n_simulations=20, rng=np.random.default_rng(1)
+            ),
+            "variances between and within clinicians can be estimated",
+        ),
         (lambda: enough(half_widths={"alpha_patient": 0.1}), "can judge"),
         (lambda: enough(multiples=[2]), "the first of them 1"),
     ],

@@ -194,8 +194,11 @@ def test_few_clinicians_withhold_what_they_cannot_carry() -> None:
     assert {point.interval_method for point in fourteen.geometry} == {"delta method"}
     assert np.isnan([rival.pvalue for rival in fourteen.rivals]).all()
     assert np.isfinite([rival.aic for rival in fourteen.rivals]).all()
+    assert (fourteen.surface_wild_pvalue > 0).all()
+    assert fourteen.surface_wild_pvalue[3] < 0.05
     eight = fit(*simulate(8, 15, [60, 0, 0, -0.01, 0.02, -0.01]))
     assert np.isnan(eight.surface.pvalue).all()
+    assert np.isnan(eight.surface_wild_pvalue).all()
     assert eight.congruence.startswith("undecided")
     assert eight.condition_based.supported is None
     assert {point.interval_method for point in eight.geometry} == {"none"}
@@ -225,6 +228,7 @@ P, C, Z, CL = simulate(20, 4, [60, 0, 0, -0.01, 0.02, -0.01])
         (lambda: fit(P[:7], C[:7], Z[:7], CL[:7]), "at least 8 complete dyads"),
         (lambda: fit(P, P + 3, Z, CL), "by the same amount"),
         (lambda: fit(P, C * 0, Z, CL), "clinician is constant"),
+        (lambda: fit(P, C * 1e6, Z, CL), "both scores on one scale"),
         (lambda: fit(np.where(P > 50, 60.0, 40.0), C, Z, CL), "patient² can be computed|patient² is constant"),
     ],
 )
