@@ -205,32 +205,18 @@ def fit_graded_response(
     if parameters[: layout.n_items].sum() < 0:  # the sign of θ is free: most items point upwards
         parameters, expectation = _turn_round(parameters, layout, patterns, nodes)
 
-    admissible = converged
-    runaway = [code for code, a in zip(codes, parameters[: layout.n_items], strict=True) if abs(a) > _LARGEST_SLOPE]
-    if not converged and not runaway:
-        notes.append(
-            f"the fit did not converge in {n_iterations} iterations (a parameter would still move by "
-            f"{largest_step:.2g}); look at items with slopes far from the others"
-        )
-    if runaway:
-        admissible = False
-        notes.append(
-            f"the slope grows without bound for {', '.join(runaway)}: the item is (nearly) determined by the trait or "
-            "by another item; leave it or its twin out"
-        )
+    problems = _problems(codes, layout.slopes(parameters), n_iterations, largest_step, converged=converged)
+    notes += problems
     covariance = np.full((layout.n_parameters, layout.n_parameters), np.nan)
     if standard_errors != "none":
         observed, cross = information_matrices(parameters, layout, patterns, expectation, nodes)
         inverse = _inverse_if_positive(observed if standard_errors == "observed" else cross)
         if inverse is None:
-            admissible = False
-            notes.append("the information matrix is not positive definite: no maximum, and no standard errors")
+            problems.append("the information matrix is not positive definite: no maximum, and no standard errors")
+            notes.append(problems[-1])
         else:
             covariance = inverse
-    a_se, b_se, d_se = _standard_errors_by_item(parameters, covariance, layout)
-    slopes = parameters[: layout.n_items]
-    intercepts = np.split(layout.intercepts(parameters), np.cumsum(layout.n_categories - 1)[:-1])
-    against = [code for code, a in zip(codes, slopes, strict=True) if a < 0]
+    against = [code for code, a in zip(codes, layout.slopes(parameters), strict=True) if a < 0]
     if against:
         notes.append(f"negative slope, check the keying of {', '.join(against)}")
     if not answered.all():
@@ -254,24 +240,8 @@ def fit_graded_response(
     grid = np.linspace(-4.0, 4.0, 81) if theta is None else np.array(theta, dtype=np.float64).ravel()
     information = _item_information(parameters, layout, grid)
     at_nodes = _item_information(parameters, layout, nodes).sum(axis=0)
-    never = _never_most_likely(parameters, layout)
-    points_of = [np.array(points) for points in scale_points]
     return GradedResponseModel(
-        items=tuple(
-            GradedItem(
-                item_code=code,
-                scale_points=tuple(float(point) for point in points_of[item]),
-                n_answers=tuple(int(count) for count in n_answers[item]),
-                a=float(slopes[item]),
-                a_se=float(a_se[item]),
-                b=read_only(-intercepts[item] / slopes[item]),
-                b_se=read_only(b_se[item]),
-                d=read_only(intercepts[item].copy()),
-                d_se=read_only(d_se[item]),
-                never_most_likely=tuple(float(point) for point in points_of[item][never[item]]),
-            )
-            for item, code in enumerate(codes)
-        ),
+        items=_graded_items(codes, scale_points, n_answers, parameters, covariance, layout),
         groups=_trait_groups(names, patterns, parameters, covariance, layout, nodes) if groups is not None else (),
         parameters=read_only(parameters),
         covariance=read_only(covariance),
@@ -293,8 +263,57 @@ def fit_graded_response(
         n_iterations=n_iterations,
         largest_gradient=float(np.abs(gradient(parameters, layout, expectation, nodes)).max()),
         converged=converged,
-        admissible=admissible,
+        admissible=not problems,
         notes=tuple(notes),
+    )
+
+
+def _problems(
+    codes: Sequence[str], slopes: FloatArray, n_iterations: int, largest_step: float, *, converged: bool
+) -> list[str]:
+    """What forbids the use of the estimates, in words."""
+    runaway = [code for code, a in zip(codes, slopes, strict=True) if abs(a) > _LARGEST_SLOPE]
+    if runaway:
+        return [
+            f"the slope grows without bound for {', '.join(runaway)}: the item is (nearly) determined by the trait or "
+            "by another item; leave it or its twin out"
+        ]
+    if not converged:
+        return [
+            f"the fit did not converge in {n_iterations} iterations (a parameter would still move by "
+            f"{largest_step:.2g}); look at items with slopes far from the others"
+        ]
+    return []
+
+
+def _graded_items(
+    codes: Sequence[str],
+    scale_points: Sequence[Sequence[float]],
+    n_answers: Sequence[IntArray],
+    parameters: FloatArray,
+    covariance: FloatArray,
+    layout: Layout,
+) -> tuple[GradedItem, ...]:
+    a_se, b_se, d_se = _standard_errors_by_item(parameters, covariance, layout)
+    slopes = layout.slopes(parameters)
+    intercepts = np.split(layout.intercepts(parameters), np.cumsum(layout.n_categories - 1)[:-1])
+    never = _never_most_likely(parameters, layout)
+    return tuple(
+        GradedItem(
+            item_code=code,
+            scale_points=tuple(scale_points[item]),
+            n_answers=tuple(int(count) for count in n_answers[item]),
+            a=float(slopes[item]),
+            a_se=float(a_se[item]),
+            b=read_only(-intercepts[item] / slopes[item]),
+            b_se=read_only(b_se[item]),
+            d=read_only(intercepts[item].copy()),
+            d_se=read_only(d_se[item]),
+            never_most_likely=tuple(
+                point for point, absent in zip(scale_points[item], never[item], strict=True) if absent
+            ),
+        )
+        for item, code in enumerate(codes)
     )
 
 
