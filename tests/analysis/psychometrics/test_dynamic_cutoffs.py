@@ -1,9 +1,10 @@
-"""Dynamic cut-offs against the ordinary fit, and by hand."""
+"""Dynamic cut-offs against a script on lavaan, the authors' published example, and the ordinary fit."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,12 @@ SIX = [f"Y{item}" for item in range(1, 7)]
 
 
 @pytest.fixture(scope="module")
+def lavaan_script() -> dict[str, Any]:
+    """What tests/reference/dynamic_cutoffs/make.R simulates."""
+    return json.loads((REFERENCE / "dynamic_cutoffs" / "dynamic_cutoffs.json").read_text())
+
+
+@pytest.fixture(scope="module")
 def three_factors(hs1939: FloatArray) -> ModelFit:
     """Holzinger and Swineford's nine tests."""
     return fit_model(THREE_FACTORS, hs1939, item_codes=NINE)
@@ -47,11 +54,87 @@ def one_factor(loadings: Sequence[float] | FloatArray, n: int = 500, model: str 
     )
 
 
+def test_cross_loadings_as_by_hand_in_r(three_factors: ModelFit, lavaan_script: dict[str, Any]) -> None:
+    """The weakest items of visual and speed load on textual, the most reliable factor; sizes and truth within 1e-5."""
+    structure = measurement_structure(three_factors)
+    levels = misspecification_levels(structure)
+    assert [(path.lhs, path.op, path.rhs) for path in levels[1]] == [("textual", "=~", "x2"), ("textual", "=~", "x7")]
+    assert levels[0] == levels[1][:1]
+    np.testing.assert_allclose([path.value for path in levels[1]], lavaan_script["three"]["cross_loadings"], atol=1e-5)
+    design, _ = plan_cutoffs(three_factors, n_draws=20, seed=1)
+    np.testing.assert_allclose(design.truths[2], lavaan_script["three"]["implied_level2"], atol=1e-5)
+    np.testing.assert_allclose(design.truths[0], three_factors_implied(three_factors), atol=1e-10)
+    assert (design.n, len(design.truths)) == (301, 3)
+
+
 def three_factors_implied(fit: ModelFit) -> FloatArray:
     """The implied correlations by way of the fitted covariances."""
     sigma = fit.states[0].sigma
     spread = np.sqrt(np.diag(sigma))
     return np.asarray(sigma / np.outer(spread, spread))
+
+
+def assert_quantiles(draws: FloatArray, figures: dict[str, list[float]], *, slack: float) -> None:
+    """Five quantiles of each index lie within `slack` standard deviations of the index (both sides are simulated)."""
+    for place, index in enumerate(("srmr", "rmsea", "cfi")):
+        own = np.quantile(draws[:, place], [0.05, 0.10, 0.5, 0.90, 0.95])
+        np.testing.assert_allclose(own, figures[index], atol=slack * draws[:, place].std(), err_msg=index)
+
+
+def test_three_factors_as_simulated_by_lavaan(three_factors: ModelFit, lavaan_script: dict[str, Any]) -> None:
+    """500 data sets on both sides: a difference of 5 % quantiles has a standard error of .13 SD; allow .45."""
+    result = dynamic_cutoffs(three_factors, rng=np.random.default_rng(1), n_draws=500)
+    for level in range(3):
+        assert_quantiles(result.draws[level], lavaan_script["three"][f"level{level}"], slack=0.45)
+    assert result.observed["srmr"] == pytest.approx(three_factors.fit["srmr"], abs=1e-12)
+    assert result.observed["rmsea"] == pytest.approx(three_factors.fit["rmsea"], abs=1e-12)
+    assert result.better_than_level_1 == {"srmr": False, "rmsea": False, "cfi": False}
+    assert (result.n_draws, result.n_failed, result.n_used, result.n_simulated) == (500, 0, 301, 301)
+    # The authors' own page on these data: SRMR .040, RMSEA .044, CFI .984 (to their three decimals and 500 draws).
+    assert result.levels[0].cutoff["srmr"] == pytest.approx(0.040, abs=0.002)
+    assert result.levels[0].cutoff["rmsea"] == pytest.approx(0.044, abs=0.004)
+    assert result.levels[0].cutoff["cfi"] == pytest.approx(0.984, abs=0.003)
+    assert result.levels[1].rule == {"srmr": "95/5", "rmsea": "95/5", "cfi": "95/5"}
+
+
+def test_one_factor_as_simulated_by_lavaan(lavaan_script: dict[str, Any]) -> None:
+    """Residual correlations of .3 between neighbours by loading, for one, two and three pairs."""
+    fit = one_factor(SIX_LOADINGS)
+    pairs = [{path.lhs, path.rhs} for path in misspecification_levels(measurement_structure(fit))[2]]
+    assert pairs == [{f"Y{first}", f"Y{second}"} for first, second in lavaan_script["one"]["pairs"]]
+    result = dynamic_cutoffs(fit, rng=np.random.default_rng(2), n_draws=500)
+    assert [len(level.added) for level in result.levels] == [1, 2, 3]
+    assert all(path.value == 0.3 for path in result.levels[2].added)
+    for level in range(4):
+        assert_quantiles(result.draws[level], lavaan_script["one"][f"level{level}"], slack=0.45)
+    assert result.better_than_level_1 == {"srmr": True, "rmsea": True, "cfi": True}
+
+
+def test_ordinal_items_as_simulated_by_lavaan(lavaan_script: dict[str, Any]) -> None:
+    """WLSMV on cut items, scaled indices: 40 draws against 300 give a median within .35 SD (its error is .2)."""
+    figures = lavaan_script["ordinal"]
+    rng = np.random.default_rng(3)
+    truth = np.outer(SIX_LOADINGS, SIX_LOADINGS)
+    np.fill_diagonal(truth, 1.0)
+    latent = rng.standard_normal((400, 6)) @ np.linalg.cholesky(truth).T
+    answers = np.column_stack(
+        [np.searchsorted(figures["cuts"][name], column) for name, column in zip(SIX, latent.T, strict=True)]
+    )
+    fit = fit_model(f"F =~ {' + '.join(SIX)}", answers, item_codes=SIX, estimator="WLSMV", ordered=True)
+    design, parts = plan_cutoffs(fit, n_draws=40, seed=5)
+    # The truth of the script instead of this sample's estimate of it, two levels only.
+    cuts = tuple(np.array(figures["cuts"][name]) for name in SIX)
+    exact = plan_cutoffs(one_factor(SIX_LOADINGS, 400), n_draws=40, seed=5)[0]
+    short = replace(design, truths=exact.truths[:2], levels=exact.levels[:2], cuts=cuts)
+    draws = np.concatenate([simulate_cutoff_part(short, part) for part in parts], axis=1)
+    for level in range(2):
+        for place, index in enumerate(("srmr", "rmsea", "cfi")):
+            spread = draws[level, :, place].std()
+            expected = figures[f"level{level}"][index][2]
+            assert np.median(draws[level, :, place]) == pytest.approx(expected, abs=0.45 * spread), (level, index)
+    result = combine_cutoffs(short, [draws])
+    assert result.observed["cfi"] == pytest.approx(fit.fit["cfi_scaled"], abs=1e-12)
+    assert result.observed["rmsea"] == pytest.approx(fit.fit["rmsea_scaled"], abs=1e-12)
 
 
 @pytest.mark.parametrize(
