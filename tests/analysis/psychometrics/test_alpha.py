@@ -145,14 +145,14 @@ def test_pairwise_equals_listwise_without_gaps_and_counts_the_smallest_pair() ->
 
 
 def test_feldts_interval_covers_the_truth() -> None:
-    """500 samples of parallel normal items: the 90 % interval holds alpha .8 in 90 % of them (±4 % is three SE)."""
+    """300 samples of parallel normal items: the 90 % interval holds alpha .8 in 90 % of them (±5 % is three SE)."""
     rng = np.random.default_rng(9)
     inside = 0
-    for _ in range(500):
+    for _ in range(300):
         values = rng.standard_normal((50, 1)) + rng.standard_normal((50, 4))
         result = cronbach_alpha(values, confidence=0.9)
         inside += result.alpha_ci_lower <= 0.8 <= result.alpha_ci_upper
-    assert 0.86 <= inside / 500 <= 0.94
+    assert 0.85 <= inside / 300 <= 0.95
 
 
 def test_two_items_say_what_to_read() -> None:
