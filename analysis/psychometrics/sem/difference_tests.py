@@ -196,7 +196,8 @@ def _shifted(free: ModelFit, restricted: ModelFit, df_diff: int) -> tuple[float,
     assert isinstance(objective, DiagonallyWeightedLeastSquares)
     restricted_slopes = _stacked_slopes(restricted, free.sample.item_codes)
     slopes = np.vstack(objective.jacobians(free.theta)) @ free.basis
-    within = np.linalg.lstsq(slopes, restricted_slopes, rcond=None)[0]
+    orthogonal, triangle = np.linalg.qr(slopes)
+    within = np.linalg.solve(triangle, orthogonal.T @ restricted_slopes)
     restrictions = _orthogonal_complement(within).T
     information = free.basis.T @ objective.information(free.theta) @ free.basis
     try:

@@ -17,7 +17,7 @@ from analysis.psychometrics.sem.fiml import FullInformation, full_information_in
 from analysis.psychometrics.sem.inference import Inference, complete_data_inference
 from analysis.psychometrics.sem.matrices import IndexArray
 from analysis.psychometrics.sem.model import GroupLayout, GroupState, fixed_value, group_layouts, group_state
-from analysis.psychometrics.sem.optimisation import Minimum, Objective, minimise
+from analysis.psychometrics.sem.optimisation import Minimum, Objective, coordinates, minimise
 from analysis.psychometrics.sem.ordinal import DiagonallyWeightedLeastSquares, ordinal_inference
 from analysis.psychometrics.sem.parameter_table import (
     Auto,
@@ -42,7 +42,7 @@ from analysis.psychometrics.sem.sample_statistics import (
     split_rows,
 )
 from analysis.psychometrics.sem.solution import defined_values, explained_variances, standardised
-from analysis.psychometrics.sem.start_values import start_values
+from analysis.psychometrics.sem.start_values import STYLES, start_values
 from analysis.psychometrics.sem.syntax import ModelSyntax, parse_syntax
 
 Estimator = Literal["ML", "MLR", "WLSMV"]
@@ -375,11 +375,11 @@ def _options(
 
 
 def _ordered_items(syntax: ModelSyntax, ordered: Sequence[str] | bool) -> tuple[str, ...]:
-    if isinstance(ordered, bool):
-        latent = {term.lhs for term in syntax.terms if term.op in ("=~", "<~")}
-        items = dict.fromkeys(term.rhs for term in syntax.terms if term.op == "=~" and term.rhs not in latent)
-        return tuple(items) if ordered else ()
-    return tuple(ordered)
+    """Return the ordinal items: those named, or (True) all observed variables that the model explains."""
+    if not isinstance(ordered, bool):
+        return tuple(ordered)
+    names = variable_names(syntax.terms, {}, fixed_x=True)
+    return tuple(name for name in names.observed if name not in names.exogenous) if ordered else ()
 
 
 def _model_columns(options: FitOptions) -> tuple[str, ...]:
@@ -448,16 +448,9 @@ def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
     else:
         objective = MaximumLikelihood(layouts, sample.groups, table.n_free, meanstructure=table.meanstructure)
     _check_degrees_of_freedom(table, sample, exogenous, basis, len(nonlinear))
-    start = start_values(
-        table,
-        [group.covariance for group in sample.groups],
-        [group.mean for group in sample.groups],
-        _sample_thresholds(table, sample),
-    )
     fixed = _fixed_values(table, sample.groups)
     restriction = _restriction(table, fixed) if nonlinear else None
-    start, notes = find_admissible_start(objective, start, basis, origin, table)
-    minimum = minimise(objective, start, basis, origin, n_total=sample.n_used, nonlinear=restriction)
+    minimum, notes = _best_minimum(objective, table, sample, basis, origin, restriction)
     if restriction is not None:
         basis = _tangent(basis, restriction(minimum.theta)[1])
     identified, directions = find_unidentified(objective, minimum.theta, basis, table)
@@ -579,6 +572,35 @@ def _tangent(basis: FloatArray, slopes: FloatArray) -> FloatArray:
     return result
 
 
+def _best_minimum(
+    objective: Objective,
+    table: ParameterTable,
+    sample: SampleStatistics,
+    basis: FloatArray,
+    origin: FloatArray,
+    restriction: Callable[[FloatArray], tuple[FloatArray, FloatArray]] | None,
+) -> tuple[Minimum, tuple[str, ...]]:
+    """Minimise from informed starting values; should that fail, from plainer ones, and keep the lowest."""
+    best: Minimum | None = None
+    notes: tuple[str, ...] = ()
+    for style in STYLES:
+        start = start_values(
+            table,
+            [group.covariance for group in sample.groups],
+            [group.mean for group in sample.groups],
+            _sample_thresholds(table, sample),
+            style=style,
+        )
+        start, found_notes = find_admissible_start(objective, start, basis, origin, table)
+        found = minimise(objective, start, basis, origin, n_total=sample.n_used, nonlinear=restriction)
+        if best is None or (found.converged, -found.value) > (best.converged, -best.value):
+            best, notes = found, found_notes
+        if best.converged:
+            break
+    assert best is not None
+    return best, notes
+
+
 def find_admissible_start(
     objective: Objective, start: FloatArray, basis: FloatArray, origin: FloatArray, table: ParameterTable
 ) -> tuple[FloatArray, tuple[str, ...]]:
@@ -588,7 +610,7 @@ def find_admissible_start(
     shrinking = np.array([row.op in ("=~", "~") for row in table.rows if row.free])
     theta = start.copy()
     for _ in range(12):
-        projected = origin + basis @ np.linalg.lstsq(basis, theta - origin, rcond=None)[0]
+        projected = origin + basis @ coordinates(basis, theta - origin)
         if math.isfinite(objective.value(projected)):
             return projected, ()
         theta = np.where(shrinking, 0.6 * theta, theta)

@@ -39,7 +39,13 @@ class Minimum:
 
 #: Newton decrement times N below which nothing that is printed can still move (estimates move less than 1e-5 se).
 _DECREMENT = 1e-11
-_MAX_ITERATIONS = 300
+_MAX_ITERATIONS = 150
+
+
+def coordinates(basis: FloatArray, point: FloatArray) -> FloatArray:
+    """Return x with K x nearest to a point; the columns of K are independent and well scaled."""
+    solution: FloatArray = cho_solve(cho_factor(basis.T @ basis, lower=True, check_finite=False), basis.T @ point)
+    return solution
 
 
 def minimise(
@@ -60,7 +66,7 @@ def minimise(
     """
     x: FloatArray = np.zeros(basis.shape[1])
     if basis.size:
-        x = np.linalg.lstsq(basis, start - origin, rcond=None)[0].astype(np.float64, copy=False)
+        x = coordinates(basis, start - origin)
     if nonlinear is not None:
         return _constrained(objective, x, basis, origin, nonlinear, n_total=n_total, max_iterations=max_iterations)
     theta = origin + basis @ x

@@ -7,6 +7,7 @@ Asparouhov & Muthén 2010), as lavaan 0.6-14 computes them.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,6 +72,9 @@ class DiagonallyWeightedLeastSquares:
         self.places = [_Places(part) for part in self.parts]
         self.weights = [1.0 / np.diag(part.nacov) for part in self.parts]
         self.shares = [(sample.n - 1) / self.n_total for sample in samples]
+        # a group's moments do not depend on the other groups' parameters: derivatives are kept by its own alone
+        self.numbers = [layout.number for layout in layouts]
+        self.own = [replace(layout, number=np.arange(layout.number.size)) for layout in layouts]
         self._states: tuple[bytes, list[GroupState] | None] = (b"", None)
         self._jacobians: tuple[bytes, list[FloatArray]] = (b"", [])
 
@@ -118,6 +122,15 @@ class DiagonallyWeightedLeastSquares:
 
     def jacobians(self, theta: FloatArray) -> list[FloatArray]:
         """Return ∂σ/∂θ of every group, shape (n_moments, n_free)."""
+        result = []
+        for numbers, own in zip(self.numbers, self.own_jacobians(theta), strict=True):
+            whole = np.zeros((own.shape[0], self.n_free))
+            whole[:, numbers] = own
+            result.append(whole)
+        return result
+
+    def own_jacobians(self, theta: FloatArray) -> list[FloatArray]:
+        """Return the derivatives of every group's moments by its own parameters (`numbers`)."""
         key = theta.tobytes()
         if self._jacobians[0] != key:
             states = self.states(theta) or []
@@ -125,20 +138,20 @@ class DiagonallyWeightedLeastSquares:
                 key,
                 [
                     self._jacobian(layout, state, places)
-                    for layout, state, places in zip(self.layouts, states, self.places, strict=False)
+                    for layout, state, places in zip(self.own, states, self.places, strict=False)
                 ],
             )
         return self._jacobians[1]
 
     def _jacobian(self, layout: GroupLayout, state: GroupState, places: _Places) -> FloatArray:
         scales = self.scales(state, places)
-        result = np.zeros((places.n_moments, self.n_free))
+        result = np.zeros((places.n_moments, layout.number.size))
         levels, products = result[: places.n_levels], result[places.n_levels :]
-        levels -= mean_jacobian(layout, state, self.n_free)[places.level_item]
+        levels -= mean_jacobian(layout, state, layout.number.size)[places.level_item]
         numbers, positions = threshold_indices(layout)
         levels[places.threshold_places[positions], numbers] += 1.0
         levels *= scales[places.level_item][:, None]
-        products += sigma_jacobian(layout, state, self.n_free, places.rows, places.columns)
+        products += sigma_jacobian(layout, state, layout.number.size, places.rows, places.columns)
         both = scales[places.rows] * scales[places.columns]
         products *= both[:, None]
         slopes = self._scale_jacobian(layout, state, places, scales)
@@ -157,13 +170,13 @@ class DiagonallyWeightedLeastSquares:
         """Return ∂(scales)/∂θ, None when they are constants."""
         if self.theta_scaled:
             items = np.arange(places.size)
-            by_variance = sigma_jacobian(layout, state, self.n_free, items, items)
+            by_variance = sigma_jacobian(layout, state, layout.number.size, items, items)
             slopes: FloatArray = np.where(places.ordinal, -0.5 * scales**3, 0.0)[:, None] * by_variance
             return slopes
         numbers, positions = scale_indices(layout)
         if not numbers.size:
             return None
-        slopes = np.zeros((places.size, self.n_free))
+        slopes = np.zeros((places.size, layout.number.size))
         slopes[positions, numbers] = 1.0
         return slopes
 
@@ -177,10 +190,10 @@ class DiagonallyWeightedLeastSquares:
     def gradient(self, theta: FloatArray) -> FloatArray:
         """Return ∂F/∂θ = −Σ share Jᵀ W (s − σ)."""
         result = np.zeros(self.n_free)
-        for share, weights, jacobian, gap in zip(
-            self.shares, self.weights, self.jacobians(theta), self._gaps(theta), strict=False
+        for share, numbers, weights, jacobian, gap in zip(
+            self.shares, self.numbers, self.weights, self.own_jacobians(theta), self._gaps(theta), strict=False
         ):
-            result -= share * (jacobian.T @ (weights * gap))
+            result[numbers] -= share * (jacobian.T @ (weights * gap))
         return result
 
     def scoring_matrix(self, theta: FloatArray) -> FloatArray:
@@ -193,9 +206,11 @@ class DiagonallyWeightedLeastSquares:
 
     def _products(self, theta: FloatArray, shares: Sequence[float]) -> FloatArray:
         result = np.zeros((self.n_free, self.n_free))
-        for share, weights, jacobian in zip(shares, self.weights, self.jacobians(theta), strict=False):
+        for share, numbers, weights, jacobian in zip(
+            shares, self.numbers, self.weights, self.own_jacobians(theta), strict=False
+        ):
             rooted = jacobian * np.sqrt(share * weights)[:, None]
-            result += rooted.T @ rooted
+            result[np.ix_(numbers, numbers)] += rooted.T @ rooted
         return result
 
     def hessian(self, theta: FloatArray) -> FloatArray | None:
@@ -204,8 +219,8 @@ class DiagonallyWeightedLeastSquares:
         if states is None or self.theta_scaled or any(scale_indices(layout)[0].size for layout in self.layouts):
             return None
         result = self.scoring_matrix(theta)
-        for layout, state, places, weights, share, gap in zip(
-            self.layouts, states, self.places, self.weights, self.shares, self._gaps(theta), strict=True
+        for layout, numbers, state, places, weights, share, gap in zip(
+            self.own, self.numbers, states, self.places, self.weights, self.shares, self._gaps(theta), strict=True
         ):
             pull = -weights * gap
             scales = state.scales
@@ -215,7 +230,7 @@ class DiagonallyWeightedLeastSquares:
             np.add.at(by_sigma, (places.columns, places.rows), products / 2)
             by_mu = np.zeros(places.size)
             np.add.at(by_mu, places.level_item, -pull[: places.n_levels] * scales[places.level_item])
-            result += share * curvature(layout, state, self.n_free, by_sigma, by_mu)
+            result[np.ix_(numbers, numbers)] += share * curvature(layout, state, numbers.size, by_sigma, by_mu)
         return result
 
 
@@ -287,14 +302,20 @@ class SandwichPieces:
 def sandwich_pieces(objective: DiagonallyWeightedLeastSquares, theta: FloatArray) -> SandwichPieces:
     """Collect what the robust covariance and tr(UΓ), tr(UΓUΓ) need, without forming U."""
     pieces = SandwichPieces(objective.n_free)
-    for sample, part, weights, jacobian in zip(
-        objective.samples, objective.parts, objective.weights, objective.jacobians(theta), strict=True
+    for sample, part, numbers, weights, jacobian in zip(
+        objective.samples,
+        objective.parts,
+        objective.numbers,
+        objective.weights,
+        objective.own_jacobians(theta),
+        strict=True,
     ):
         share = sample.n / objective.n_total
+        own = np.ix_(numbers, numbers)
         weighted = weights[:, None] * jacobian
         spread = part.nacov @ weighted
-        pieces.meat += share * (weighted.T @ spread)
-        pieces.double_meat += share * (spread.T @ (weights[:, None] * spread))
+        pieces.meat[own] += share * (weighted.T @ spread)
+        pieces.double_meat[own] += share * (spread.T @ (weights[:, None] * spread))
         pieces.squared_norm += float(weights @ (part.nacov**2) @ weights)
     return pieces
 
@@ -360,13 +381,14 @@ def _robust_test(
     chisq = null = trace = null_trace = 0.0
     total = np.zeros((objective.n_free, objective.n_free))
     middle = np.zeros((objective.n_free, objective.n_free))
-    for sample, state, place, part, weights, jacobian in zip(
+    for sample, state, place, part, numbers, weights, jacobian in zip(
         objective.samples,
         states,
         objective.places,
         objective.parts,
+        objective.numbers,
         objective.weights,
-        objective.jacobians(theta),
+        objective.own_jacobians(theta),
         strict=True,
     ):
         share = sample.n / objective.n_total
@@ -383,13 +405,16 @@ def _robust_test(
         null -= sample.n * own_logdet
         start = place.n_levels
         nacov, slopes = part.nacov[start:, start:], jacobian[start:]
+        moving = np.flatnonzero(np.abs(slopes).max(axis=0, initial=0.0) > 0)  # thresholds do not move correlations
+        slopes, numbers = slopes[:, moving], numbers[moving]
+        own = np.ix_(numbers, numbers)
         weighted = weights[start:, None] * slopes
         turned = _information_times(precision, slopes, place.first, place.second)
         spread = nacov @ weighted
         trace += _information_trace(precision, nacov, place.first, place.second)
-        trace -= 2.0 * share * float((inverse * (spread.T @ turned)).sum())
-        total += share * (slopes.T @ turned)
-        middle += share * (weighted.T @ spread)
+        trace -= 2.0 * share * float((inverse[own] * (spread.T @ turned)).sum())
+        total[own] += share * (slopes.T @ turned)
+        middle[own] += share * (weighted.T @ spread)
         null_trace += float(np.trace(nacov)) / share
     trace += float((total * (inverse @ middle @ inverse)).sum())
     df = _correlation_df(objective, basis)
@@ -421,14 +446,12 @@ def _correlation_df(objective: DiagonallyWeightedLeastSquares, basis: FloatArray
 
 def _information_times(precision: FloatArray, slopes: FloatArray, first: IndexArray, second: IndexArray) -> FloatArray:
     """Multiply the normal-theory information of correlations with a matrix, column by column: off-diagonal of P D P."""
-    moving = np.flatnonzero(np.abs(slopes).max(axis=0) > 0)
-    result = np.zeros_like(slopes)
     size = len(precision)
-    blocks = np.zeros((moving.size, size, size))
-    blocks[:, first, second] = slopes[:, moving].T
+    blocks = np.zeros((slopes.shape[1], size, size))
+    blocks[:, first, second] = slopes.T
     blocks += blocks.transpose(0, 2, 1)
     turned = precision @ blocks @ precision
-    result[:, moving] = turned[:, first, second].T
+    result: FloatArray = turned[:, first, second].T
     return result
 
 

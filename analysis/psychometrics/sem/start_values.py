@@ -2,11 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from analysis.psychometrics.response_matrix import FloatArray
 from analysis.psychometrics.sem.parameter_table import ParameterTable
+
+Style = Literal["informed", "small", "plain"]
+#: In the order in which they are tried.
+STYLES: tuple[Style, ...] = ("informed", "small", "plain")
 
 
 def start_values(
@@ -14,6 +19,8 @@ def start_values(
     covariances: Sequence[FloatArray],
     means: Sequence[FloatArray],
     thresholds: Sequence[dict[str, FloatArray]] = (),
+    *,
+    style: Style = "informed",
 ) -> FloatArray:
     """Return starting values of the free parameters.
 
@@ -25,12 +32,18 @@ def start_values(
         Sample moments of each group's observed variables (polychoric correlations for ordinal ones).
     thresholds : sequence of dict
         For each group, the sample thresholds of every ordinal item.
+    style : {'informed', 'small', 'plain'}
+        FABIN's loadings and factor variances; its loadings with factor variances of 0.05 (lavaan's start); all loadings
+        alike with small factor variances.
     """
     theta = np.zeros(table.n_free)
     for group in range(table.n_groups):
         names = table.names[group]
         place = {name: position for position, name in enumerate(names.observed)}
-        one_factor = _one_factor_solutions(table, group, covariances[group], place)
+        one_factor = _one_factor_solutions(table, group, covariances[group], place) if style != "plain" else {}
+        if style == "small":
+            one_factor = {key: value for key, value in one_factor.items() if key[1]}
+        factor_variance = 0.5 if table.categorical and style == "informed" else 0.05
         for row in table.rows:
             if row.group != group + 1 or not row.free:
                 continue
@@ -41,7 +54,7 @@ def start_values(
                 share = 1.0 if row.lhs in names.ordinal else 0.5 * covariances[group][place[row.lhs], place[row.lhs]]
                 value = float(share)
             elif row.op == "~~" and row.lhs == row.rhs:
-                value = one_factor.get((row.lhs, ""), 0.5 if table.categorical else 0.05)
+                value = one_factor.get((row.lhs, ""), factor_variance)
             elif row.op == "~1" and row.lhs in place:
                 value = float(means[group][place[row.lhs]])
             elif row.op == "|" and thresholds:
