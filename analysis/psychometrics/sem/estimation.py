@@ -48,6 +48,8 @@ from analysis.psychometrics.sem.syntax import ModelSyntax, parse_syntax
 Estimator = Literal["ML", "MLR", "WLSMV"]
 
 _ESTIMATORS = ("ML", "MLR", "WLSMV")
+#: What a solution that did not converge has no value of.
+_MAIN_INDICES = ("chisq", "pvalue", "cfi", "tli", "rmsea", "rmsea_ci_lower", "rmsea_ci_upper", "rmsea_pvalue", "srmr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -874,8 +876,8 @@ def _fit_indices(
     categorical = table.categorical
     # least squares multiplies by n - 1 in every group
     n_of_test = n - n_groups if categorical else n
-    if not inference.residuals:
-        undefined = dict.fromkeys(("chisq", "pvalue", "cfi", "tli", "rmsea", "srmr"), math.nan)
+    if not inference.residuals or not minimum.converged:
+        undefined = dict.fromkeys(_MAIN_INDICES, math.nan)
         return {"npar": float(n_parameters), "df": float(inference.test.df), "ntotal": n} | undefined
     result = {"npar": float(n_parameters), "fmin": minimum.value}
     result |= measures.chisq_measures(inference.test, inference.scaled)
@@ -904,9 +906,6 @@ def _fit_indices(
     )
     if not math.isnan(inference.gfi):
         result |= measures.goodness_of_fit(inference.gfi, inference.n_moments, inference.test.df)
-    if not minimum.converged:
-        kept = {"npar", "ntotal", "df"}
-        return {key: value if key in kept else math.nan for key, value in result.items()}
     return result
 
 
