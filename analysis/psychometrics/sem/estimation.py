@@ -594,7 +594,15 @@ def _best_minimum(
             style=style,
         )
         start, found_notes = find_admissible_start(objective, start, basis, origin, table)
-        found = minimise(objective, start, basis, origin, n_total=sample.n_used, nonlinear=restriction)
+        found = minimise(
+            objective,
+            start,
+            basis,
+            origin,
+            n_total=sample.n_used,
+            nonlinear=restriction,
+            cautious=style != "informed",
+        )
         if best is None or (found.converged, -found.value) > (best.converged, -best.value):
             best, notes = found, found_notes
         if best.converged:

@@ -57,12 +57,13 @@ def minimise(
     n_total: float,
     nonlinear: Callable[[FloatArray], tuple[FloatArray, FloatArray]] | None = None,
     max_iterations: int = _MAX_ITERATIONS,
+    cautious: bool = False,
 ) -> Minimum:
     """Minimise F(θ₀ + K x).
 
     Scoring steps with Levenberg's damping where a step does not go down, the exact second derivatives as soon as they
     are positive definite. Nonlinear equality constraints enter through their linearisation (sequential quadratic
-    programming with an ℓ₁ merit function).
+    programming with an ℓ₁ merit function). `cautious` begins with short steps, which stay in the valley of the start.
     """
     x: FloatArray = np.zeros(basis.shape[1])
     if basis.size:
@@ -71,7 +72,7 @@ def minimise(
         return _constrained(objective, x, basis, origin, nonlinear, n_total=n_total, max_iterations=max_iterations)
     theta = origin + basis @ x
     value = objective.value(theta)
-    damping, newton = 0.0, False
+    damping, newton = (1.0 if cautious else 0.0), False
     if not math.isfinite(value):
         return Minimum(theta=theta, value=value, converged=False, n_iterations=0)
     if basis.shape[1] == 0:
@@ -96,7 +97,7 @@ def minimise(
         if accepted:
             x, theta = x + length * step, trial
             gain, value = value - trial_value, trial_value
-            damping = 0.0 if length == 1.0 and damping < 1e-6 else damping * 0.1
+            damping = 0.0 if length == 1.0 and damping < 1e-6 else damping * (0.5 if cautious else 0.1)
             if decrement * n_total < _DECREMENT and length == 1.0:
                 return Minimum(theta=theta, value=value, converged=True, n_iterations=iteration)
             stalled = stalled + 1 if gain < 1e-15 * max(1.0, abs(value)) else 0
