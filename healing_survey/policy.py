@@ -81,7 +81,9 @@ POLICY: dict[str, Rule] = {
     "questionnaire_answers": LINK,
     "questionnaire_state": LINK,
     "questionnaire_deliver": LINK,
+    "questionnaire_display": LINK,
     "questionnaire_shell": ANYBODY,
+    "questionnaire_locked": ANYBODY,
     "service_worker": ANYBODY,
     "form_texts": ANYBODY,
     # a study's figures

@@ -172,6 +172,11 @@ def _texts() -> dict[str, str]:
         "answered": gettext("Answered and sent"),
         "answer": gettext("Answer"),
         "change": gettext("Change"),
+        "idle_title": gettext("Are you still there?"),
+        "idle": gettext("The survey pauses in {seconds} seconds. Your answers are kept."),
+        "idle_stay": gettext("I am still here"),
+        "stop_reading": gettext("Stop reading"),
+        "read_aloud": gettext("Read aloud"),
         "year": gettext("1 year"),
         "years": gettext("{count} years"),
         "month": gettext("1 month"),
@@ -180,7 +185,13 @@ def _texts() -> dict[str, str]:
 
 
 def _render(template: str, text: FormText, **context: Any) -> str:
-    context |= {"language": text.language, "role": text.role.value, "links": None, "is_completed": False}
+    context |= {
+        "language": text.language,
+        "role": text.role.value,
+        "links": None,
+        "return_to": 0,
+        "is_completed": False,
+    }
     return loader.get_template(f"questionnaire/{template}.html").render(context).strip()
 
 

@@ -6,11 +6,13 @@ from instruments import views
 
 urlpatterns: list[URLPattern] = [
     path("q/service-worker.js", views.service_worker, name="service_worker"),
+    path("q/locked/", views.locked, name="questionnaire_locked"),
     path("q/shell/", views.shell, name="questionnaire_shell"),
     path("forms/<str:key>/<str:form>/<str:role>/<str:language>/<str:digest>.json", views.form_texts, name="form_texts"),
     path("q/<str:token>/", views.questionnaire, name="questionnaire"),
     path("q/<str:token>/page/<int:number>/", views.questionnaire_page, name="questionnaire_page"),
     path("q/<str:token>/language/", views.questionnaire_language, name="questionnaire_language"),
+    path("q/<str:token>/display/", views.questionnaire_display, name="questionnaire_display"),
     path("q/<str:token>/review/", views.questionnaire_review, name="questionnaire_review"),
     path("q/<str:token>/finish/", views.questionnaire_finish, name="questionnaire_finish"),
     path("q/<str:token>/answers/", views.questionnaire_answers, name="questionnaire_answers"),

@@ -60,6 +60,10 @@ class Links:
         return f"{self.root}language/"
 
     @property
+    def display(self) -> str:
+        return f"{self.root}display/"
+
+    @property
     def review(self) -> str:
         return f"{self.root}review/"
 
@@ -151,6 +155,8 @@ def _opened_by_token(
             except Administration.DoesNotExist:  # an import took its place since it was looked up
                 return refuse(404, "No questionnaire has this link.", None)
         response.headers["Content-Language"] = opened.language
+        if _DISPLAY_COOKIE in request.COOKIES:
+            _show_as_wished(request, response)
         return response
 
     return view
@@ -263,6 +269,48 @@ def choose_language(request: HttpRequest, opened: Opened) -> HttpResponse:
     if not (number.isascii() and number.isdigit() and len(number) <= 4):
         return _see_other(_resume_link(opened))
     return _see_other(_page_or_review(opened, int(number) if 1 <= int(number) <= len(opened.text.pages) else None))
+
+
+def choose_display(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Larger text or more contrast, and back again, for this questionnaire alone: the next patient starts anew."""
+    size, contrast = _display(request)
+    if request.POST.get("change") == "size":
+        size = size % N_TEXT_SIZES + 1
+    elif request.POST.get("change") == "contrast":
+        contrast = not contrast
+    number = request.POST.get("return_to", "")
+    n_pages = len(opened.text.pages)
+    known = number.isascii() and number.isdigit() and len(number) <= 4 and 1 <= int(number) <= n_pages + 1
+    response = _see_other(
+        opened.links.root if not known else _page_or_review(opened, None if int(number) > n_pages else int(number))
+    )
+    # Held to this questionnaire's own address. The page's script reads and sets it as well.
+    response.set_cookie(
+        _DISPLAY_COOKIE,
+        f"{size}{'c' if contrast else ''}",
+        max_age=4 * 60 * 60,
+        path=opened.links.root,
+        secure=request.is_secure(),
+        samesite="Strict",
+    )
+    return response
+
+
+N_TEXT_SIZES = 3
+_DISPLAY_COOKIE = "display"
+
+
+def _display(request: HttpRequest) -> tuple[int, bool]:
+    """Text size from 1 to 3, and whether with high contrast."""
+    wish = request.COOKIES.get(_DISPLAY_COOKIE, "")
+    size = int(wish[0]) if wish[:1] in ("1", "2", "3") else 1
+    return size, wish[1:] == "c"
+
+
+def _show_as_wished(request: HttpRequest, response: HttpResponse) -> None:
+    size, contrast = _display(request)
+    classes = f"size-{size}{' contrast' if contrast else ''}"
+    response.content = response.content.replace(b"<html ", f'<html class="{classes}" '.encode(), 1)
 
 
 def show_review(request: HttpRequest, opened: Opened) -> HttpResponse:
@@ -393,6 +441,11 @@ def service_worker(request: HttpRequest) -> HttpResponse:
     """The script that serves the pages while the server can't be reached, and sends what waits."""
     html = loader.get_template("questionnaire/service-worker.js").render()
     return HttpResponse(html, content_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
+def locked(request: HttpRequest) -> HttpResponse:
+    """What an abandoned tablet shows: how to go on, and nothing about anybody."""
+    return HttpResponse(loader.get_template("questionnaire/locked.html").render(), headers=_HEADERS)
 
 
 def shell(request: HttpRequest) -> HttpResponse:
@@ -625,6 +678,7 @@ def _refuse_with_json(status: int, message: str, opened: Opened | None) -> HttpR
 questionnaire = _opened_by_token(refuse=_refuse_with_page, GET=show_welcome, POST=start)
 questionnaire_page = _opened_by_token(refuse=_refuse_with_page, GET=show_page, POST=store_page)
 questionnaire_language = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=choose_language)
+questionnaire_display = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=choose_display)
 questionnaire_review = _opened_by_token(refuse=_refuse_with_page, GET=show_review)
 questionnaire_finish = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=finish)
 questionnaire_answers = _opened_by_token(refuse=_refuse_with_json, POST=save_answer)

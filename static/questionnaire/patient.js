@@ -194,6 +194,7 @@
     const [code] = page.codes;
     timesShown.set(code, (timesShown.get(code) ?? 0) + 1);
     say(standing);
+    offerReading();
     settle(put(text.texts.question_title), address);
     startClock();
   };
@@ -349,8 +350,13 @@
   };
 
   document.addEventListener("submit", (event) => {
-    if (!ready) return;
     const sent = event.target;
+    if (sent.matches(".comfort")) {
+      event.preventDefault();
+      changeDisplay(event.submitter.value);
+      return;
+    }
+    if (!ready) return;
     if (sent.matches(".languages")) {
       if (here === 0) return;
       event.preventDefault();
@@ -359,6 +365,7 @@
     }
     if (!main.contains(sent)) return;
     event.preventDefault();
+    silence();
     if (sent.matches(".question")) inOrder(() => act(event.submitter?.value ?? "next"));
     else if (sent.matches(".finish")) inOrder(finish);
     else inOrder(start);
@@ -415,6 +422,122 @@
   });
   addEventListener("online", () => { if (form) flush(); });
   addEventListener("offline", () => { if (ready) say("offline"); });
+
+  // --- Comfort: text size and contrast, for this questionnaire alone ---
+
+  const display = () => {
+    const [, size, contrast] = document.cookie.match(/(?:^|; )display=([123])(c?)/) ?? [null, "1", ""];
+    return { size: Number(size), contrast: contrast === "c" };
+  };
+  const applyDisplay = () => {
+    const { size, contrast } = display();
+    document.documentElement.className = `size-${size}${contrast ? " contrast" : ""}`;
+  };
+  const changeDisplay = (what) => {
+    let { size, contrast } = display();
+    if (what === "size") size = (size % 3) + 1;
+    else contrast = !contrast;
+    const secure = location.protocol === "https:" ? "; secure" : "";
+    document.cookie = `display=${size}${contrast ? "c" : ""}; path=${root}; max-age=14400; samesite=strict${secure}`;
+    applyDisplay();
+  };
+  applyDisplay();
+
+  // --- Reading aloud: on a tap, never by itself, with the device's own voice ---
+
+  const voice = self.speechSynthesis;
+  const silence = () => {
+    voice?.cancel();
+    const button = main.querySelector(".aloud");
+    if (button && text) {
+      button.setAttribute("aria-pressed", "false");
+      button.textContent = text.texts.read_aloud;
+    }
+  };
+  const offerReading = () => {
+    const button = main.querySelector(".aloud");
+    if (button && voice && text) button.hidden = false;
+  };
+  const readAloud = () => {
+    const words = [...main.querySelectorAll(".introduction, .stem, .statement, .option span, .number span, .actions button")]
+      .map((element) => element.textContent.trim()).filter(Boolean);
+    const speaker = voice.getVoices().find((one) => one.localService && one.lang.startsWith(text.language));
+    const button = main.querySelector(".aloud");
+    button.setAttribute("aria-pressed", "true");
+    button.textContent = text.texts.stop_reading;
+    words.forEach((one, place) => {
+      const utterance = new SpeechSynthesisUtterance(one);
+      utterance.lang = text.language === "es" ? "es-US" : "en-US";
+      utterance.rate = 0.9;
+      if (speaker) utterance.voice = speaker;
+      if (place === words.length - 1) utterance.onend = silence;
+      voice.speak(utterance);
+    });
+  };
+  main.addEventListener("click", (event) => {
+    if (!ready || !event.target.closest(".aloud")) return;
+    if (event.target.closest(".aloud").getAttribute("aria-pressed") === "true") silence();
+    else readAloud();
+  });
+  addEventListener("pagehide", silence);
+
+  // --- Nobody there: ask, then pause, so that the next person sees nothing ---
+
+  const IDLE = Number(body.dataset.idle ?? 180) * 1000;
+  const STAY = 60;
+  let touched = performance.now();
+  let asking = null;
+  const stay = () => {
+    touched = performance.now();
+    if (!asking) return;
+    asking.close();
+    asking.remove();
+    asking = null;
+    main.classList.remove("covered");
+    if (here >= 1 && here < REVIEW) startClock();
+  };
+  const pause = async () => {
+    ready = false;
+    await queue.flush();
+    answers = {};
+    main.replaceChildren();
+    location.replace("/q/locked/");
+  };
+  const ask = () => {
+    stopClock();
+    silence();
+    main.classList.add("covered"); // the answers are hidden while nobody may be there
+    asking = document.createElement("dialog");
+    asking.className = "idle";
+    asking.setAttribute("aria-labelledby", "idle-title");
+    const [title, line, button] = ["h2", "p", "button"].map((name) => document.createElement(name));
+    title.id = "idle-title";
+    title.textContent = text.texts.idle_title;
+    line.className = "lead";
+    line.setAttribute("role", "timer");
+    button.className = "primary";
+    button.textContent = text.texts.idle_stay;
+    button.addEventListener("click", stay);
+    asking.addEventListener("cancel", stay);
+    asking.append(title, line, button);
+    body.append(asking);
+    asking.showModal();
+  };
+  for (const name of ["pointerdown", "keydown", "input", "scroll"]) {
+    addEventListener(name, () => { if (!asking) touched = performance.now(); }, { passive: true, capture: true });
+  }
+  setInterval(() => {
+    if (!ready || here === 0 || finished) {
+      touched = performance.now();
+      return;
+    }
+    const left = Math.ceil((IDLE + STAY * 1000 - (performance.now() - touched)) / 1000);
+    if (left <= 0) pause();
+    else if (left <= STAY) {
+      if (!asking) ask();
+      asking.querySelector(".lead").textContent = text.texts.idle.replace("{seconds}", left);
+    }
+  }, 500);
 
   // --- Beginning ---
 
@@ -518,6 +641,7 @@
         here = number;
         const [code] = text.pages[number - 1].codes;
         timesShown.set(code, 1);
+        offerReading();
         startClock();
       }
     } else if (main.querySelector(".review")) {

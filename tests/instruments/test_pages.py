@@ -924,6 +924,9 @@ def test_links_are_the_addresses_of_the_url_table() -> None:
         links.review: "questionnaire_review",
         links.finish: "questionnaire_finish",
         links.answers: "questionnaire_answers",
+        links.state: "questionnaire_state",
+        links.deliver: "questionnaire_deliver",
+        links.display: "questionnaire_display",
     }
     assert {address: resolve(address).url_name for address in names} == names
 
@@ -943,7 +946,7 @@ def test_every_interface_text_is_translated() -> None:
     catalogue = {entry.msgid: entry for entry in polib.pofile(str(folder / "django.po"))}
     compiled = {entry.msgid: entry for entry in polib.mofile(str(folder / "django.mo"))}
     sources = [templatize(path.read_text()) for path in (base / "templates" / "questionnaire").glob("*.html")]
-    sources += [(base / "instruments" / name).read_text() for name in ("views.py", "page_texts.py")]
+    sources += [(base / "instruments" / name).read_text() for name in ("views.py", "page_texts.py", "bundle.py")]
     call = re.compile(r"""\bn?gettext\(\s*u?(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
     texts = {double or single for source in sources for double, single in call.findall(source)}
     assert len(texts) > 40
