@@ -227,6 +227,40 @@ def test_eap_matching_uses_incomplete_rows() -> None:
     assert result.items[0].n_used == int((~np.isnan(data[kept][:, 0])).sum())
 
 
+def test_each_matching_score_is_what_it_says() -> None:
+    """R² of the score alone by hand: the total, the rest, and both of a purified anchor."""
+    data, groups = planted(np.random.default_rng(15), 500, shift={3: 1.6})
+
+    def r2(item: int, score: FloatArray) -> float:
+        alone = fit_proportional_odds(data[:, item], score[:, None]).log_likelihood
+        return 1 - alone / fit_proportional_odds(data[:, item]).log_likelihood
+
+    everything, clean = data.sum(axis=1), data.sum(axis=1) - data[:, 3]
+    for purify, total, rest in (
+        (False, (everything, everything), (everything - data[:, 0], clean)),
+        (True, (clean, everything), (clean - data[:, 0], clean)),
+    ):
+        by_total = ordinal_logistic_dif(data, groups, purify=purify)
+        by_rest = ordinal_logistic_dif(data, groups, matching="rest", purify=purify)
+        assert len(by_rest.anchor_items) == len(by_total.anchor_items) == (9 if purify else 10)
+        for place, item in enumerate((0, 3)):
+            assert by_total.items[item].r2_matching == pytest.approx(r2(item, total[place]), abs=1e-9)
+            assert by_rest.items[item].r2_matching == pytest.approx(r2(item, rest[place]), abs=1e-9)
+
+
+def test_items_of_two_categories_are_logistic_regressions() -> None:
+    """A binary item is tested, too; rows without a group and with blanks are told apart in the note."""
+    data, groups = planted(np.random.default_rng(16), 200)
+    data[:, 0] = data[:, 0] > 1
+    data[:4, 1] = np.nan
+    groups[10] = groups[11] = ""
+    result = ordinal_logistic_dif(data, groups)
+    assert np.isfinite(result.items[0].chisq_total)
+    assert result.notes[0].startswith("2 row(s) without a group and 4 with missing answers were left out (match on")
+    by_eap = ordinal_logistic_dif(data, groups, matching="eap")
+    assert by_eap.notes[0] == "2 row(s) without a group and 0 with missing answers were left out"
+
+
 def test_order_of_rows_and_items_does_not_matter() -> None:
     """Shuffled rows and columns give the same statistics."""
     rng = np.random.default_rng(9)
