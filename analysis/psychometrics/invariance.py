@@ -459,9 +459,16 @@ def _check_first_order(model: ModelSyntax) -> None:
 
 
 def _notes(levels: Sequence[InvarianceLevel]) -> tuple[str, ...]:
-    notes = [f"{entry.level}: {entry.error}" for entry in levels if entry.error]
+    """Say what is wrong with a level, and once what all levels share (they rest on the same sample)."""
+    notes: dict[str, None] = {}
     for entry in levels:
-        if entry.fit is not None and not (entry.fit.converged and entry.fit.admissible):
-            problem = "did not converge" if not entry.fit.converged else "is not admissible"
-            notes.append(f"{entry.level}: the solution {problem} ({'; '.join(entry.fit.notes)})")
+        if entry.fit is None:
+            notes[f"{entry.level}: {entry.error}"] = None
+            continue
+        if not entry.fit.converged:
+            notes[f"{entry.level}: the solution did not converge"] = None
+        if entry.fit.admissible:
+            notes |= dict.fromkeys(entry.fit.notes)
+        else:
+            notes |= dict.fromkeys(f"{entry.level}: {note}" for note in entry.fit.notes)
     return tuple(notes)

@@ -83,7 +83,7 @@ def _entry(level: InvarianceLevel) -> dict[str, object]:
         "holds": level.holds,
         "converged": level.fit.converged if level.fit else False,
         "admissible": level.fit.admissible if level.fit else False,
-        "error": level.error,
+        "notes": level.fit.notes if level.fit else (level.error,),
     }
 
 
