@@ -49,6 +49,7 @@ class PathEstimate:
     lhs: str
     op: Literal["~", "~~", "~1"]
     rhs: str
+    group: int  # always 1, as lavaan numbers a single group
     est: float
     se: float
     z: float
@@ -110,6 +111,8 @@ class ActorPartnerModel:
 
     parameters: tuple[PathEstimate, ...]
     log_likelihood: float
+    aic: float
+    bic: float
     r_squared: FloatArray  # (2,): of the patient's and of the clinician's outcome
     k_ratios: tuple[KRatio, ...]
     path_names: tuple[str, ...]  # actor patient, partner patient, actor clinician, partner clinician
@@ -288,6 +291,8 @@ def fit_actor_partner(
     return ActorPartnerModel(
         parameters=parameters,
         log_likelihood=fit.log_likelihood,
+        aic=2 * len(parameters) - 2 * fit.log_likelihood,
+        bic=float(np.log(len(scores))) * len(parameters) - 2 * fit.log_likelihood,
         r_squared=read_only(fit.r_squared),
         k_ratios=tuple(
             _k_ratio(role, position, fit, robust, bootstrap, interval)
@@ -351,6 +356,7 @@ def _maximum_likelihood(x: FloatArray, y: FloatArray, names: tuple[str, ...], co
                 lhs=lhs,
                 op=op,
                 rhs=rhs,
+                group=1,
                 est=float(est),
                 se=float(error) if error > 0 else np.nan,
                 z=float(z),

@@ -62,7 +62,14 @@ def _data(model: ActorPartnerModel) -> dict[str, Any]:
     split = model.split
     return {
         "parameters": model.parameters,
-        "logl": model.log_likelihood,
+        "fit": {
+            "chisq": 0.0,
+            "df": 0,
+            "npar": len(model.parameters),
+            "logl": model.log_likelihood,
+            "aic": model.aic,
+            "bic": model.bic,
+        },
         "r2": {"patient": model.r_squared[0], "clinician": model.r_squared[1]},
         "k": {k.role: k for k in model.k_ratios},
         "paths_bootstrap": [

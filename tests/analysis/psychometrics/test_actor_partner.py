@@ -66,6 +66,8 @@ def test_paths_covariances_and_intercepts_as_in_lavaan(model: ActorPartnerModel,
         ):
             assert getattr(parameter, ours) == pytest.approx(expected[theirs], abs=3e-6), (parameter.label, ours)
     assert model.log_likelihood == pytest.approx(r_apim["logl"], abs=1e-8)
+    assert model.aic == pytest.approx(r_apim["aic"], abs=1e-6)
+    assert model.bic == pytest.approx(r_apim["bic"], abs=1e-6)
     labels = [parameter.label for parameter in model.parameters]
     assert labels[:4] == ["actor_patient", "partner_patient", "actor_clinician", "partner_clinician"]
     assert (model.n_used, model.n_dropped, model.n_clinicians, model.n_draws) == (366, 0, 40, 400)
@@ -276,7 +278,8 @@ def test_the_command_prints_the_model(capsys: pytest.CaptureFixture[str], r_apim
     first = data["parameters"][0]
     assert (first["lhs"], first["op"], first["rhs"]) == ("BP", "~", "AP")
     assert first["est"] == pytest.approx(r_apim["ml"][0]["est"], abs=1e-6)
-    assert data["logl"] == pytest.approx(r_apim["logl"])
+    assert data["fit"]["logl"] == pytest.approx(r_apim["logl"])
+    assert (data["fit"]["npar"], data["fit"]["df"], first["group"]) == (9, 0, 1)
     assert data["k"]["patient"]["estimate"] == pytest.approx(0.12792, abs=1e-5)
     assert data["random_intercepts"]["logl"] == pytest.approx(r_apim["mixed"]["logLik"], abs=1e-6)
     assert data["distinguishability"][3]["chisq"] == pytest.approx(r_apim["isat"]["chisq"], abs=1e-5)

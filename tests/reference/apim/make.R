@@ -40,7 +40,7 @@ mixed <- function(fixed, long) {
 }
 long$mAC <- ave(long$AC, long$cl); long$wAC <- long$AC - long$mAC
 out <- list(versions = list(R = as.character(getRversion()), lavaan = as.character(packageVersion("lavaan")), nlme = as.character(packageVersion("nlme"))),
-  ml = rows, logl = as.numeric(logLik(fit)),
+  ml = rows, logl = as.numeric(logLik(fit)), aic = AIC(fit), bic = BIC(fit),
   equal = list(actor = constrained("aP == aC"), partner = constrained("pCP == pPC"), both = constrained("aP == aC\npCP == pPC")),
   isat = as.list(im),
   mixed = mixed(y ~ 0 + role + role:AP + role:AC, long), split = mixed(y ~ 0 + role + role:AP + role:wAC + role:mAC, long))
