@@ -65,6 +65,12 @@ def test_two_standard_errors_divide_the_verdicts(difference: float, verdict: str
     result = multitrait_scaling(rows, scales={"own": ["x", "y"], "other": ["z"]}, item_codes=["x", "y", "z"])
     assert result.items[0].own_r == pytest.approx(0.5, abs=1e-12)
     assert result.items[0].verdicts == {"other": verdict}
+    own = result.scales[0]
+    counts = (own.n_definite_success, own.n_probable_success, own.n_probable_error, own.n_definite_error)
+    # The second item, .5 with its own and .3 with the other scale, is exactly at two standard errors or just beside.
+    assert sum(counts) == own.n_tests == 2
+    assert own.success_share == (counts[0] + counts[1]) / 2
+    assert own.definite_success_share == counts[0] / 2
     assert "one item only" in result.notes[0]
     assert np.isnan(result.items[2].own_r)
     assert result.items[2].verdicts == {}
@@ -125,3 +131,12 @@ def test_constant_items_are_named(answers: FloatArray, missing: Any) -> None:
     change: Callable[[FloatArray], FloatArray] = lambda x: np.where(np.arange(7) == 4, 2.0, x)  # noqa: E731
     with pytest.raises(AnalysisInputError, match="b2"):
         multitrait_scaling(change(answers), scales=SCALES, item_codes=CODES, missing=missing)
+
+
+def test_a_pair_without_common_respondents_is_named(answers: FloatArray) -> None:
+    """Pairwise covariances need somebody who answered both."""
+    holes = answers.copy()
+    holes[:200, 1] = np.nan
+    holes[200:, 5] = np.nan
+    with pytest.raises(AnalysisInputError, match="a2 and b3 have 0"):
+        multitrait_scaling(holes, scales=SCALES, item_codes=CODES, missing="pairwise")

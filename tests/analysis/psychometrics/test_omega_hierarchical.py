@@ -148,6 +148,7 @@ def test_weak_spots_are_noted() -> None:
     assert any("negative residual variance" in note and "b" in note for note in bad.notes)
     assert any("check the keying of c" in note for note in bad.notes)
     assert np.isnan(bad.omega_group).all()
+    assert bad.group_of_item.tolist() == [-1, -1, -1]
 
 
 @pytest.mark.parametrize(

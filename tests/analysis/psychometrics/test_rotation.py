@@ -108,6 +108,21 @@ def test_gamma_and_kaiser_weights_change_oblimin_as_they_should(unrotated: Float
     )
 
 
+def test_another_gamma_matches_gparotation() -> None:
+    """R: `GPArotation::oblimin(L, gam = -0.5)` of five items on two factors; 1e-6, the same steps."""
+    loadings = np.array([[0.7, -0.3], [0.6, -0.3], [0.6, 0.4], [0.5, 0.4], [0.4, 0.1]])
+    result = oblimin(loadings, gamma=-0.5)
+    expected = [
+        [0.736036716179, 0.058259282098],
+        [0.667437476816, 0.008220136696],
+        [0.070472715333, 0.689587853365],
+        [0.001873475969, 0.639548707963],
+        [0.189116277242, 0.297494826846],
+    ]
+    np.testing.assert_allclose(result.loadings, expected, atol=1e-6)
+    assert result.phi[0, 1] == pytest.approx(0.4064251337, abs=1e-6)
+
+
 def test_random_starts_escape_a_local_minimum_and_never_do_worse() -> None:
     """Four starts reach at most the criterion of R's single start; the same seed gives the same answer."""
     rng = np.random.default_rng(4)
