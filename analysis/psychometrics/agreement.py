@@ -569,9 +569,12 @@ def _response_scale(
         return None, None
     whole = bool(np.all(values == np.round(values)))
     if whole and 1 <= values[-1] - values[0] < MAXIMUM_CATEGORIES:
-        return np.arange(values[0], values[-1] + 1), None
+        return np.arange(values[0], values[-1] + 1), (
+            f"kappa and AC2 take the response scale to be {values[0]:g} to {values[-1]:g}, the range of all columns: "
+            "give the categories where it is another"
+        )
     if 2 <= len(values) <= 25:
-        return values, None
+        return values, f"kappa and AC2 take the response scale to be the {len(values)} values that occur in all columns"
     if len(values) == 1:
         return None, "all values are the same: kappa and AC2 need a scale of at least two points"
     return None, (

@@ -213,6 +213,14 @@ def test_unused_points_of_the_scale_count_for_ac2() -> None:
     seen = agreement(patient, clinician)
     known = agreement(patient, clinician, categories=[1, 2, 3, 4, 5])
     assert seen.categories == (4.0, 5.0)
+    assert seen.notes == (
+        "kappa and AC2 take the response scale to be 4 to 5, the range of all columns: give the categories where it is "
+        "another",
+    )
+    assert known.notes == ()
+    halves = agreement(patient / 2, clinician / 2 + 0.25)
+    assert halves.categories == (2.0, 2.25, 2.5, 2.75)
+    assert "the 4 values that occur" in halves.notes[0]
     assert known.categories == (1.0, 2.0, 3.0, 4.0, 5.0)
     assert known.kappa_quadratic.estimate[0] == pytest.approx(seen.kappa_quadratic.estimate[0], abs=1e-12)
     assert known.kappa_quadratic.se[0] == pytest.approx(seen.kappa_quadratic.se[0], abs=1e-12)
