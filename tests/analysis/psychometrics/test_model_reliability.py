@@ -64,6 +64,15 @@ def test_a_bifactor_model_gives_the_hierarchy(survey: FloatArray, classical_figu
     assert all(np.isnan(factor.ave) for factor in result.factors)
 
 
+def test_correlated_group_factors_are_no_hierarchy(survey: FloatArray) -> None:
+    """One free covariance between group factors, and the general factor is not all that they share."""
+    apart = "g ~~ 0*a + 0*b + 0*c\na ~~ b + 0*c\nb ~~ 0*c"
+    model = f"g =~ {' + '.join(QUESTIONS)}\n{GROUPS}\n{apart}"
+    result = model_reliability(fit_model(model, survey, item_codes=QUESTIONS, std_lv=True))
+    assert result.bifactor == ()
+    assert [factor.factor for factor in result.factors] == ["g", "a", "b", "c"]
+
+
 def test_groups_are_judged_one_by_one(survey: FloatArray) -> None:
     """Each group's coefficients are those of a fit to its rows alone (free parameters; 1e-5)."""
     rows = survey[~np.isnan(survey).any(axis=1)][:, :4]
