@@ -3,7 +3,9 @@
 import argparse
 from typing import Any
 
-from analysis.psychometrics.command_line.options import split_scales
+import numpy as np
+
+from analysis.psychometrics.command_line.options import add_seed, split_scales, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.dyads import pair_dyads
@@ -18,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scales", required=True, metavar="F=a,b,c;…", help="factors and their items, in both files")
     parser.add_argument("--estimator", choices=("WLSMV", "ML", "MLR"), default="WLSMV", help="default WLSMV (ordinal)")
     parser.add_argument("--cluster", metavar="COL", help="the clinician's key, in either file")
+    parser.add_argument(
+        "--draws", type=whole_number(least=0), default=0, help="resamples of clinicians for the gaps (default 0: none)"
+    )
+    add_seed(parser)
 
 
 def run(arguments: argparse.Namespace) -> Report:
@@ -42,6 +48,8 @@ def run(arguments: argparse.Namespace) -> Report:
         item_codes=items,
         estimator=arguments.estimator,
         clinicians=keys,
+        n_draws=arguments.draws,
+        rng=np.random.default_rng(arguments.seed),
     )
     notes = list(dict.fromkeys([*pairs.notes, *result.notes, *(note for step in result.steps for note in step.notes)]))
     return Report(
@@ -124,9 +132,17 @@ def _sections(result: RoleInvariance) -> list[Section]:
         ),
         Section(
             title="Which gaps may be shown (clinician minus patient, in SDs of the patients' factor)",
-            columns=("factor", "gap", "from", "to", "roles' correlation", "verdict"),
+            columns=("factor", "gap", "from", "to", "interval", "roles' correlation", "verdict"),
             rows=[
-                (g.factor, g.mean_gap, g.mean_gap_ci_lower, g.mean_gap_ci_upper, g.correlation, g.verdict)
+                (
+                    g.factor,
+                    g.mean_gap,
+                    g.mean_gap_ci_lower,
+                    g.mean_gap_ci_upper,
+                    g.interval_method,
+                    g.correlation,
+                    g.verdict,
+                )
                 for g in result.gaps
             ],
         ),

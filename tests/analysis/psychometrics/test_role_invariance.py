@@ -179,6 +179,39 @@ def test_nesting_is_measured_and_allowed_for(dyads: tuple[FloatArray, FloatArray
     assert any("independent" in note for note in alone.notes)
 
 
+def test_gaps_take_intervals_from_resampled_clinicians(dyads: tuple[FloatArray, FloatArray, list[str]]) -> None:
+    """A style of the clinicians widens the interval; the same seed gives the same; few clinicians give none."""
+    p, c, keys = dyads
+    _, codes = np.unique(keys, return_inverse=True)
+    styled = c + 1.5 * np.random.default_rng(4).standard_normal(50)[codes, None]
+
+    def run(clinicians: Any) -> RoleInvariance:
+        return assess_role_invariance(
+            p[:, 3:],
+            styled[:, 3:],
+            {"G": ITEMS[3:]},
+            item_codes=ITEMS[3:],
+            estimator="ML",
+            clinicians=clinicians,
+            n_draws=25,
+            rng=np.random.default_rng(1),
+        )
+
+    first, again = run(keys).gaps[0], run(keys).gaps[0]
+    assert first == again
+    alone = assess_role_invariance(
+        p[:, 3:], styled[:, 3:], {"G": ITEMS[3:]}, item_codes=ITEMS[3:], estimator="ML"
+    ).gaps[0]
+    assert (first.interval_method, alone.interval_method) == ("resampling clinicians", "standard error")
+    assert first.mean_gap == pytest.approx(alone.mean_gap)
+    assert first.mean_gap_se > 1.5 * alone.mean_gap_se
+    assert first.mean_gap_ci_lower < first.mean_gap < first.mean_gap_ci_upper
+    few = run([int(code) % 15 for code in codes])
+    assert np.isnan([few.gaps[0].mean_gap_se, few.gaps[0].mean_gap_ci_lower]).all()
+    assert few.gaps[0].interval_method == "none"
+    assert any("15 clinicians" in note for note in few.notes)
+
+
 def test_the_model_of_each_step_is_written_out() -> None:
     """The clinicians' intercept, scale, variance and mean are freed in the order of Wu and Estabrook."""
     thresholds = {"a": 3, "b": 3}
@@ -225,6 +258,7 @@ A = ["a", "b", "c"]
             lambda: assess_role_invariance(FIVE, FIVE, {"f": A}, item_codes=A, estimator="DWLS"),  # type: ignore[arg-type]
             "WLSMV, ML or MLR",
         ),
+        (lambda: assess_role_invariance(FIVE, FIVE, {"f": A}, item_codes=A, n_draws=50), "random generator"),
     ],
 )
 def test_unusable_input_is_named(call: Callable[[], object], message: str) -> None:
