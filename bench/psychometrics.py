@@ -25,10 +25,19 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # started as a file, the folder above is not on the path
 
-from bench.races import FloatArray, Race, classical, correlations, dyads, item_response, nested  # noqa: E402 (needs the path above)
+from bench.races import (  # noqa: E402 (needs the path above)
+    FloatArray,
+    Race,
+    classical,
+    correlations,
+    dyads,
+    item_response,
+    nested,
+    structural,
+)
 
 #: A module for each theme, with a tuple RACES.
-THEMES = (classical, correlations, dyads, item_response, nested)
+THEMES = (classical, correlations, dyads, item_response, nested, structural)
 RACES: tuple[Race, ...] = tuple(race for theme in THEMES for race in theme.RACES)
 
 

@@ -28,6 +28,7 @@ from analysis.psychometrics.sem.missing_data import (
     moment_gradients,
     moment_information,
     moment_scores,
+    score_products,
     univariate_moments,
 )
 from analysis.psychometrics.sem.model import (
@@ -149,10 +150,14 @@ class FullInformation:
 
     def case_scores(self, theta: FloatArray) -> list[FloatArray]:
         """Return ∂ log-likelihood/∂θ of every row (in the order of the sample), one array a group."""
-        return [
-            moment_scores(rows, found) @ moment_jacobian(layout, state, self.n_free)
-            for layout, rows, (state, found) in zip(self.layouts, self.rows, self.pieces(theta) or [], strict=False)
-        ]
+        result = []
+        for layout, rows, (state, found) in zip(self.layouts, self.rows, self.pieces(theta) or [], strict=False):
+            slopes = moment_jacobian(layout, state, self.n_free)
+            scores = np.empty((rows.n, self.n_free))
+            for members, part in moment_scores(rows, found):
+                scores[members] = part @ slopes
+            result.append(scores)
+        return result
 
 
 def _rows(sample: GroupSample) -> IncompleteRows:
@@ -285,8 +290,7 @@ class _SaturatedGroup:
         self.kept = np.flatnonzero(np.concatenate([~given, ~(given[row] & given[column])]))
         keep = np.ix_(self.kept, self.kept)
         self.information: FloatArray = (moment_information(rows, found).observed / sample.n)[keep]
-        scores = cluster_sums(moment_scores(rows, found)[:, self.kept], sample.cluster)
-        self.products: FloatArray = scores.T @ scores / sample.n
+        self.products: FloatArray = score_products(rows, found, sample.cluster, self.kept) / sample.n
         precision = np.linalg.inv(sample.covariance)
         times = np.where(row == column, 1.0, 2.0)
         complete = np.zeros((size + row.size,) * 2)

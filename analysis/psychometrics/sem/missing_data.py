@@ -19,6 +19,7 @@ from analysis.psychometrics.sem.matrices import IndexArray, inverse_and_logdet, 
 _EM_TOLERANCE = 1e-7
 _EM_ITERATIONS = 2000
 _PATTERNS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -269,13 +270,12 @@ def moment_information(rows: IncompleteRows, found: IncompleteLikelihood) -> Mom
     with_sums = np.zeros((row.size, size))
     for block, part, inverse in pattern_precisions(rows, found):
         flat = inverse[:, row, column]
-        first = part.start
-        chosen = (block.row_pattern >= first) & (block.row_pattern < first + len(flat))
-        members, number = block.rows[chosen], block.row_pattern[chosen] - first
-        z = found.weighted[members]
-        starts = np.flatnonzero(np.r_[True, np.diff(number) > 0])
-        squares = np.add.reduceat(z[:, row] * z[:, column], starts, axis=0)
-        sums = np.add.reduceat(z, starts, axis=0)
+        squares, sums = np.zeros_like(flat), np.zeros((len(flat), size))
+        for members, number in _members(block, part, len(flat)):
+            z = found.weighted[members]
+            starts = np.flatnonzero(np.r_[True, np.diff(number) > 0])
+            squares[number[starts]] += np.add.reduceat(z[:, row] * z[:, column], starts, axis=0)
+            sums[number[starts]] += np.add.reduceat(z, starts, axis=0)
         counted = block.counts[part, None] * flat
         products += flat.T @ counted
         crossed += flat.T @ squares
@@ -305,23 +305,49 @@ def moment_information(rows: IncompleteRows, found: IncompleteLikelihood) -> Mom
     return MomentInformation(observed=observed_information, expected=expected_information)
 
 
-def moment_scores(rows: IncompleteRows, found: IncompleteLikelihood) -> FloatArray:
-    """Return each row's derivative of the log-likelihood by means and covariances (vech), in the order given."""
+def _members(block: PatternBlock, part: slice, n_patterns: int) -> Iterator[tuple[IndexArray, IndexArray]]:
+    """Yield rows of some patterns of a block, and each row's pattern among them, some rows at a time."""
+    chosen = np.flatnonzero((block.row_pattern >= part.start) & (block.row_pattern < part.start + n_patterns))
+    for first in range(0, chosen.size, _ROWS_AT_ONCE):
+        here = chosen[first : first + _ROWS_AT_ONCE]
+        yield block.rows[here], block.row_pattern[here] - part.start
+
+
+def moment_scores(rows: IncompleteRows, found: IncompleteLikelihood) -> Iterator[tuple[IndexArray, FloatArray]]:
+    """Yield derivatives of log-likelihoods by means and covariances (vech): rows as given, (n_rows, n_moments)."""
     size = rows.values.shape[1]
     row, column = vech_indices(size)
     times = np.where(row == column, 0.5, 1.0)
-    z = found.weighted
-    scores = np.empty((rows.n, size + row.size))
-    scores[:, :size] = z
-    by_sigma = scores[:, size:]
-    np.multiply(z[:, row], z[:, column], out=by_sigma)
     for block, part, inverse in pattern_precisions(rows, found):
-        first = part.start
-        chosen = (block.row_pattern >= first) & (block.row_pattern < first + len(inverse))
-        by_sigma[block.rows[chosen]] -= inverse[:, row, column][block.row_pattern[chosen] - first]
-    by_sigma *= times
-    result = np.empty_like(scores)
-    result[rows.order] = scores
+        flat = inverse[:, row, column]
+        for members, number in _members(block, part, len(flat)):
+            z = found.weighted[members]
+            scores = np.empty((members.size, size + row.size))
+            scores[:, :size] = z
+            by_sigma = scores[:, size:]
+            np.multiply(z[:, row], z[:, column], out=by_sigma)
+            by_sigma -= flat[number]
+            by_sigma *= times
+            yield rows.order[members], scores
+
+
+def score_products(
+    rows: IncompleteRows, found: IncompleteLikelihood, cluster: IntArray | None, kept: IndexArray
+) -> FloatArray:
+    """Sum the products of the kept moments' scores over rows, or of their sums over clusters (times C/(C − 1))."""
+    if cluster is None:
+        total = np.zeros((kept.size, kept.size))
+        for _, scores in moment_scores(rows, found):
+            chosen = scores[:, kept]
+            total += chosen.T @ chosen
+        return total
+    number = np.unique(cluster, return_inverse=True)[1].reshape(-1)
+    n_clusters = int(number.max()) + 1
+    sums = np.zeros((n_clusters, kept.size))
+    for members, scores in moment_scores(rows, found):
+        np.add.at(sums, number[members], scores[:, kept])
+    factor = n_clusters / (n_clusters - 1) if n_clusters > 1 else 1.0
+    result: FloatArray = factor * (sums.T @ sums)
     return result
 
 
