@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
-from instruments.definitions import Instrument
+from instruments.definitions import Instrument, Question, Role
 from instruments.models import InstrumentVersion
 from studies.access import StudyAccess
 from studies.forms import ClinicianChoiceField, crispy_helper
@@ -40,6 +40,12 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
     """
 
     instrument = forms.ChoiceField(label=gettext_lazy("Questionnaire"))
+    why = forms.CharField(
+        label=gettext_lazy("Why it is changed"),
+        max_length=500,
+        required=False,
+        help_text=gettext_lazy("The study has opened: each change is kept with its reason. Never write a name here."),
+    )
 
     class Meta:
         model = Study
@@ -63,9 +69,16 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
         is_new = self.instance.pk is None
         if not is_new:
             self.initial["instrument"] = f"{self.instance.instrument_code} {self.instance.instrument_version}"
+            is_draft = self.instance.status == Study.Status.DRAFT
             has_visits = Visit.objects.filter(dyad__study=self.instance).exists()
-            for name in ("code", "instrument", "is_synthetic") if has_visits else ("code",):
+            for name in ("code", "instrument", "is_synthetic") if has_visits or not is_draft else ("code",):
                 self.fields[name].disabled = True
+            # A study in preparation opens by its own page; an opened one never goes back to preparation.
+            self.fields["status"].choices = [  # type: ignore[attr-defined]
+                choice for choice in Study.Status.choices if choice[0] != Study.Status.DRAFT
+            ]
+        if is_new or is_draft:
+            del self.fields["status"], self.fields["why"]
         self.helper = crispy_helper(gettext_lazy("Create study") if is_new else gettext_lazy("Save"))
 
     def clean_code(self) -> str:
@@ -73,6 +86,12 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
         if code.lower() == "new":
             raise ValidationError(_("“new” is the address of this page. Choose another code."))
         return code
+
+    def clean_why(self) -> str:
+        why: str = self.cleaned_data["why"].strip()
+        if not why and set(self.changed_data) - {"why"}:
+            raise ValidationError(_("Say why: the reason is kept with the change."))
+        return why
 
     def clean_link_valid_days(self) -> int:
         days: int = self.cleaned_data["link_valid_days"]
@@ -89,6 +108,48 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             if form and form not in version.instrument.forms:
                 self.add_error("default_form", _("This questionnaire has no such form. Choose another one."))
         return cleaned
+
+
+class CharacteristicsForm(forms.Form):
+    """The questions about a clinician as a person, from the questionnaire. Each may be left blank."""
+
+    def __init__(self, *args: Any, clinician: Clinician, instrument: Instrument, **kwargs: Any) -> None:
+        known = clinician.characteristics
+        super().__init__(*args, **kwargs | {"initial": known})
+        self.known = dict(known)
+        self.questions = instrument.clinician_characteristics()
+        for question in self.questions:
+            self.fields[question.code] = _characteristic_field(question)
+        self.helper = crispy_helper(gettext_lazy("Save"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for question in self.questions:
+            condition = question.ask_if
+            if condition is not None and cleaned.get(condition.question) not in condition.values:
+                cleaned[question.code] = None  # it is not asked of this clinician
+        return cleaned
+
+    def characteristics(self) -> dict[str, Any]:
+        """What is known now; codes of other versions of the questionnaire stay as they are."""
+        asked = {question.code for question in self.questions}
+        kept = {code: value for code, value in self.known.items() if code not in asked}
+        given = {code: value for code, value in self.cleaned_data.items() if value not in (None, "", [])}
+        return kept | given
+
+
+def _characteristic_field(question: Question) -> forms.Field:
+    label = in_language(question.text[Role.CLINICIAN])
+    options = [(str(one.value), in_language(one.label[Role.CLINICIAN])) for one in question.options]
+    if question.kind in ("integer", "number"):
+        field = forms.IntegerField if question.kind == "integer" else forms.FloatField
+        return field(
+            label=label,
+            required=False,
+            min_value=question.minimum,  # type: ignore[arg-type]  # of a whole number's question it is whole
+            max_value=question.maximum,  # type: ignore[arg-type]
+        )
+    return forms.ChoiceField(label=label, required=False, choices=[("", gettext_lazy("not known")), *options])
 
 
 class VisitForm(forms.Form):

@@ -8,6 +8,8 @@ from instruments import staff_views as views
 urlpatterns = [
     path("studies/new/", views.study_new, name="study_new"),
     path("studies/<str:code>/settings/", views.study_settings, name="study_settings"),
+    path("studies/<str:code>/open/", views.study_open, name="study_open"),
+    path("studies/<str:code>/clinicians/<int:clinician_id>/", views.clinician_edit, name="clinician_edit"),
     path("studies/<str:code>/visits/", views.visits, name="visits"),
     path("studies/<str:code>/visits/new/", views.visit_new, name="visit_new"),
     path("studies/<str:code>/visits/list/", list_views.day_list, name="day_list"),

@@ -23,6 +23,7 @@ from instruments.definitions import Instrument, Role
 from instruments.enrolment import EnrolmentRefused, VisitMadeAlready, enrol_visit
 from instruments.imports import ImportRefused, import_responses
 from instruments.models import Administration
+from instruments.readiness import opening_steps
 from instruments.services import (
     CreatedVisit,
     QuestionnaireClosed,
@@ -30,7 +31,7 @@ from instruments.services import (
     reissue_link,
     study_instrument_version,
 )
-from instruments.staff_forms import ImportForm, StudyForm, VisitForm
+from instruments.staff_forms import CharacteristicsForm, ImportForm, StudyForm, VisitForm
 from studies import audit, setup
 from studies.access import (
     MANAGES_STUDY,
@@ -91,12 +92,20 @@ def study_settings(request: HttpRequest, code: str) -> HttpResponse:
     title = access.study.title  # the form's checks write on the study, and the page's head must not change with them
     form = StudyForm(request.POST or None, instance=access.study)
     if form.is_valid():
-        setup.change_study(study=form.instance, changed=form.changed_data, actor=signed_in(request), now=timezone.now())
+        changed = [name for name in form.changed_data if name != "why"]
+        setup.change_study(
+            study=form.instance,
+            changed=changed,
+            why=form.cleaned_data.get("why", ""),
+            actor=signed_in(request),
+            now=timezone.now(),
+        )
         messages.success(request, _("The settings were saved."))
         return redirect("study_settings", code)
     access.study.title = title
     context = _context(access, "settings") | {
         "form": form,
+        "steps": opening_steps(access.study) if access.study.status == Study.Status.DRAFT else [],
         "sites": access.sites,
         "clinicians": access.clinicians.select_related("site", "user"),
         "waves": access.study.waves.all(),
@@ -106,6 +115,42 @@ def study_settings(request: HttpRequest, code: str) -> HttpResponse:
         "members": access.study.members.select_related("user", "site").order_by("role", "user__username"),
     }
     return render(request, "instruments/staff_settings.html", context, status=422 if form.is_bound else 200)
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
+def study_open(request: HttpRequest, code: str) -> HttpResponse:
+    """Open a prepared study, after a page that says what is fixed from then on."""
+    access = whole_study_for(request.user, code, *MANAGES_STUDY)
+    steps = opening_steps(access.study)
+    is_draft = access.study.status == Study.Status.DRAFT
+    is_ready = is_draft and all(step.is_done for step in steps)
+    if request.method == "POST" and is_ready:
+        setup.open_study(study=access.study, actor=signed_in(request), now=timezone.now())
+        messages.success(request, _("The study is open. Visits can be made now."))
+        return redirect("study_settings", code)
+    context = _context(access, "settings") | {"steps": steps, "is_draft": is_draft, "is_ready": is_ready}
+    return render(request, "instruments/study_open.html", context, status=409 if request.method == "POST" else 200)
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
+def clinician_edit(request: HttpRequest, code: str, clinician_id: int) -> HttpResponse:
+    """What is known of a clinician: the characteristics that the questionnaire's table of clinicians asks for."""
+    access = whole_study_for(request.user, code, *MANAGES_STUDY)
+    clinician = get_object_or_404(access.clinicians, pk=clinician_id)
+    instrument = _instrument(access.study)
+    if instrument is None:
+        return render(request, "instruments/staff_no_instrument.html", _context(access, "settings"), status=409)
+    form = CharacteristicsForm(request.POST or None, clinician=clinician, instrument=instrument)
+    if form.is_valid():
+        clinician.characteristics = form.characteristics()
+        setup.change_part(study=access.study, part=clinician, actor=signed_in(request), now=timezone.now())
+        messages.success(request, _("The change was saved."))
+        return redirect("study_settings", code)
+    title = _("Clinician %(code)s, %(site)s") % {"code": clinician.code, "site": clinician.site.name}
+    context = _context(access, "settings") | {"form": form, "title": title}
+    return render(request, "studies/form.html", context, status=422 if form.is_bound else 200)
 
 
 # --- visits ---

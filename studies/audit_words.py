@@ -21,6 +21,7 @@ ACTIONS: dict[str, str | Promise] = {
     "refused": _("Refused"),
     "change in Django's admin": _("Changed in Django's admin"),
     "create study": _("Study created"),
+    "open study": _("Study opened"),
     "change study": _("Settings changed"),
     "add site": _("Site added"),
     "add clinician": _("Clinician added"),

@@ -125,10 +125,12 @@ class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class
         self.instance.study = access.study
         self.fields["code"].help_text = _("Short, for example NORTH. New patients' study codes begin with it.")
         self.fields["target_dyads"].help_text = _("How many dyads this site is to bring; 0 if there is no target.")
-        self.helper = crispy_helper(gettext_lazy("Add site"))
+        _fix_code(self)
+        self.helper = crispy_helper(gettext_lazy("Save") if self.instance.pk else gettext_lazy("Add site"))
 
     def clean_code(self) -> str:
-        return _unused(self.cleaned_data["code"], self.instance.study.sites.all(), _("This study has a site"))
+        others = self.instance.study.sites.exclude(pk=self.instance.pk)
+        return _unused(self.cleaned_data["code"], others, _("This study has a site"))
 
 
 class ClinicianForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
@@ -157,7 +159,7 @@ class WaveForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class
 
     class Meta:
         model = Wave
-        fields = ["code", "label", "position", "is_follow_up"]
+        fields = ["code", "label", "position", "is_follow_up", "from_days", "to_days"]
 
     def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -165,10 +167,21 @@ class WaveForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class
         self.fields["code"].help_text = _("Short, for example retest. It stands in exports.")
         self.fields["position"].help_text = _("Waves are listed in this order; the first is the default.")
         self.fields["is_follow_up"].help_text = _("Asks what has changed since the last time.")
-        self.helper = crispy_helper(gettext_lazy("Add wave"))
+        _fix_code(self)
+        if self.instance.pk and self.instance.visits.exists():
+            self.fields["is_follow_up"].disabled = True  # what was asked rests on it
+        self.helper = crispy_helper(gettext_lazy("Save") if self.instance.pk else gettext_lazy("Add wave"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        opens, closes = cleaned.get("from_days"), cleaned.get("to_days")
+        if opens is not None and closes is not None and closes < opens:
+            self.add_error("to_days", _("The window must not close before it opens."))
+        return cleaned
 
     def clean_code(self) -> str:
-        return _unused(self.cleaned_data["code"], self.instance.study.waves.all(), _("This study has a wave"))
+        others = self.instance.study.waves.exclude(pk=self.instance.pk)
+        return _unused(self.cleaned_data["code"], others, _("This study has a wave"))
 
 
 class MemberForm(forms.Form):
@@ -286,6 +299,12 @@ def refuse_what_is_there_by_now(form: forms.BaseForm, error: IntegrityError) -> 
     form.full_clean()
     if not form.errors:
         raise error
+
+
+def _fix_code(form: Any) -> None:
+    """A code stands in exports and on paper: once given it stays."""
+    if form.instance.pk is not None:
+        form.fields["code"].disabled = True
 
 
 def _unused(code: str, taken: Any, what: str) -> str:

@@ -22,6 +22,7 @@ class Study(models.Model):
     """One research project: its instrument, its languages and how long its links stay open."""
 
     class Status(models.TextChoices):
+        DRAFT = "draft", _("In preparation")
         OPEN = "open", _("Open")
         CLOSED = "closed", _("Closed")
 
@@ -37,6 +38,8 @@ class Study(models.Model):
         _("days a link stays open"), default=30, help_text=_("A questionnaire can be answered until then.")
     )
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.OPEN)
+    #: How often the settings were changed after the study had opened; each change has its reason in the audit trail.
+    n_amendments = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -251,6 +254,10 @@ class Wave(models.Model):
     label = models.CharField(_("name"), max_length=100)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     is_follow_up = models.BooleanField(_("follow-up"), default=False)
+    from_days = models.PositiveSmallIntegerField(
+        _("window opens, days after the first visit"), null=True, blank=True, help_text=_("Blank: no window.")
+    )
+    to_days = models.PositiveSmallIntegerField(_("window closes, days after the first visit"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("wave")

@@ -19,8 +19,9 @@ def add_part(*, study: Study, part: Site | Clinician | Wave, actor: User, now: d
 
 @transaction.atomic
 def create_study(*, study: Study, actor: User, now: datetime) -> None:
-    """Store a new study with a first wave; whoever makes it becomes its admin."""
+    """Store a new study, in preparation, with a first wave; whoever makes it becomes its admin."""
     study.created_at = now
+    study.status = Study.Status.DRAFT
     study.save()
     Wave.objects.create(study=study, code="baseline", label="Baseline", position=0)
     Member.objects.create(study=study, user_id=actor.pk, role=Member.Role.ADMIN)
@@ -28,10 +29,49 @@ def create_study(*, study: Study, actor: User, now: datetime) -> None:
 
 
 @transaction.atomic
-def change_study(*, study: Study, changed: list[str], actor: User, now: datetime) -> None:
-    """Store a study's changed settings; the trail names the fields."""
+def change_part(*, study: Study, part: Site | Clinician | Wave, actor: User, now: datetime) -> None:
+    """Store a changed site, clinician or wave; the trail says what was and what is."""
+    columns = [field.name for field in part._meta.fields if field.name not in ("id", "study", "user")]
+    old, new = audit.stored_values(part, columns), audit.new_values(part, columns)
+    part.save()
+    changed = [name for name in columns if old[name] != new[name]]
+    audit.record(
+        study=study,
+        actor=actor,
+        action=f"change {part._meta.model_name}",
+        detail={"code": part.code, "fields": changed},
+        old={name: old[name] for name in changed},
+        new={name: new[name] for name in changed},
+        now=now,
+    )
+
+
+@transaction.atomic
+def open_study(*, study: Study, actor: User, now: datetime) -> None:
+    """Let a prepared study begin; the trail keeps what it was opened with."""
+    study.status = Study.Status.OPEN
+    study.save(update_fields=["status"])
     columns = [field.name for field in study._meta.fields if field.name not in ("id", "created_at")]
+    audit.record(
+        study=study,
+        actor=actor,
+        action="open study",
+        detail={
+            **audit.new_values(study, columns),
+            "sites": list(study.sites.values_list("code", flat=True)),
+            "waves": list(study.waves.values_list("code", flat=True)),
+        },
+        now=now,
+    )
+
+
+@transaction.atomic
+def change_study(*, study: Study, changed: list[str], actor: User, now: datetime, why: str = "") -> None:
+    """Store a study's changed settings. After it has opened each change is an amendment, with its number and reason."""
+    columns = [field.name for field in study._meta.fields if field.name not in ("id", "created_at", "n_amendments")]
     old = audit.stored_values(study, columns)
+    if old["status"] != Study.Status.DRAFT:
+        study.n_amendments += 1
     study.save()
     new = audit.new_values(study, columns)
     changed_now = [name for name in columns if old[name] != new[name]]
@@ -39,7 +79,8 @@ def change_study(*, study: Study, changed: list[str], actor: User, now: datetime
         study=study,
         actor=actor,
         action="change study",
-        detail={"fields": changed},
+        detail={"fields": changed, "amendment": study.n_amendments},
+        why=why,
         old={name: old[name] for name in changed_now},
         new={name: new[name] for name in changed_now},
         now=now,

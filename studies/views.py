@@ -59,6 +59,26 @@ def wave_new(request: HttpRequest, code: str) -> HttpResponse:
 
 @staff_page
 @require_http_methods(["GET", "POST"])
+def site_edit(request: HttpRequest, code: str, site_id: int) -> HttpResponse:
+    """Change a site's name and target."""
+    access = whole_study_for(request.user, code, *MANAGES_STUDY)
+    site = get_object_or_404(access.study.sites.all(), pk=site_id)
+    form = SiteForm(request.POST or None, access=access, instance=site)
+    return _change_part(request, access, form, title=_("Change a site"))
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
+def wave_edit(request: HttpRequest, code: str, wave_id: int) -> HttpResponse:
+    """Change a wave's name, place and window."""
+    access = whole_study_for(request.user, code, *MANAGES_STUDY)
+    wave = get_object_or_404(access.study.waves.all(), pk=wave_id)
+    form = WaveForm(request.POST or None, access=access, instance=wave)
+    return _change_part(request, access, form, title=_("Change a wave"))
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
 def member_new(request: HttpRequest, code: str) -> HttpResponse:
     """Give a person a role in the study."""
     access = whole_study_for(request.user, code, *MANAGES_STUDY)
@@ -102,6 +122,15 @@ def _add_part(request: HttpRequest, access: StudyAccess, form: Any, *, title: st
         else:
             messages.success(request, added)
             return redirect("study_settings", access.study.code)
+    return _form_page(request, access, form, title=title)
+
+
+def _change_part(request: HttpRequest, access: StudyAccess, form: Any, *, title: str) -> HttpResponse:
+    if form.is_valid():
+        part: Any = form.save(commit=False)
+        setup.change_part(study=access.study, part=part, actor=signed_in(request), now=timezone.now())
+        messages.success(request, _("The change was saved."))
+        return redirect("study_settings", access.study.code)
     return _form_page(request, access, form, title=title)
 
 

@@ -96,6 +96,7 @@ def make_place(kit: StudyKit, site: Site, name: str) -> Place:
             "invitation_id": make_invitation(kit, clinician.user, email=f"{word}@example.org").pk,
             "member_id": member.pk,
             "site_id": site.pk,
+            "wave_id": kit.wave.pk,
             "clinician_id": clinician.pk,
             "administration_id": administration_of(visits[1], Role.PATIENT).pk,
             "rating": administration_of(visits[1], Role.CLINICIAN).pk,

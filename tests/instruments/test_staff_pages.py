@@ -313,6 +313,7 @@ def test_settings_are_saved_and_traced(kit: StudyKit, admin: Client) -> None:
         "default_form": "short",
         "link_valid_days": "10",
         "status": "closed",
+        "why": "the study is over",
     }
     assert admin.post(url("study_settings"), data).status_code == 302
     study = Study.objects.get()
@@ -334,6 +335,7 @@ def test_bad_settings_are_refused(kit: StudyKit, admin: Client, field: str, valu
         "default_form": "full",
         "link_valid_days": "30",
         "status": "open",
+        "why": "asked for by the ethics board",
     } | {field: value}
     response = admin.post(url("study_settings"), data)
     assert response.status_code == 422
@@ -352,6 +354,7 @@ def test_what_data_rest_on_is_fixed_once_there_is_a_visit(kit: StudyKit, admin: 
         "default_form": "full",
         "link_valid_days": "30",
         "status": "open",
+        "why": "asked for by the ethics board",
         "is_synthetic": "on",
     }
     assert admin.post(url("study_settings"), data).status_code == 302

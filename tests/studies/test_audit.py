@@ -251,11 +251,13 @@ def test_a_change_of_settings_says_what_was_and_what_is(kit: StudyKit) -> None:
         "default_form": "full",
         "link_valid_days": "10",
         "status": "open",
+        "why": "a better name",
     }
     assert admin.post(reverse("study_settings", args=["OWN"]), data).status_code == 302
     event = AuditEvent.objects.get(action="change study")
     assert event.facts["old"] == {"title": "Study OWN", "link_valid_days": 30}
     assert event.facts["new"] == {"title": "Renamed", "link_valid_days": 10}
+    assert (event.note.text, event.detail["amendment"]) == ("a better name", 1)
 
 
 def test_what_a_superuser_changes_in_djangos_admin_is_told(kit: StudyKit) -> None:

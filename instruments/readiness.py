@@ -1,0 +1,62 @@
+"""What a study still needs before it can open: a list that is looked up anew each time it is shown."""
+
+from dataclasses import dataclass
+
+from django.db.models import Count
+from django.utils.translation import gettext as _
+
+from instruments.models import InstrumentVersion
+from studies.models import Member, Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to be there: whether it is, what to do if not, and the page for it."""
+
+    name: str
+    is_done: bool
+    todo: str  # blank when it is done
+    url_name: str  # a page of the study
+
+
+def opening_steps(study: Study) -> list[Step]:
+    """Every step, done or not, in the order in which they are best taken."""
+    version = InstrumentVersion.objects.filter(code=study.instrument_code, version=study.instrument_version).first()
+    has_form = version is not None and study.default_form in version.instrument.forms
+    sites = list(study.sites.annotate(n_clinicians=Count("clinicians")))
+    without = [site.name for site in sites if not site.n_clinicians]
+    coordinated = set(study.members.filter(role=Member.Role.COORDINATOR).values_list("site", flat=True))
+    uncovered = [site.name for site in sites if site.pk not in coordinated]
+    roles = set(study.members.values_list("role", flat=True))
+    handles_visits = Member.Role.ADMIN in roles or not uncovered
+    n_waves = study.waves.count()
+    todo_clinicians = (
+        _("No clinician yet at: %(sites)s.") % {"sites": ", ".join(without)} if sites else _("Add a site first.")
+    )
+    return [
+        _step(
+            _("Questionnaire and form"),
+            has_form,
+            _("This version is not loaded, or has no such form. Choose another, or ask whoever runs this site."),
+            "study_settings",
+        ),
+        _step(_("Sites"), bool(sites), _("Add the practices that take part."), "site_new"),
+        _step(_("Clinicians at every site"), bool(sites) and not without, todo_clinicians, "clinician_new"),
+        _step(_("Waves"), n_waves > 0, _("Add at least the first wave."), "wave_new"),
+        _step(
+            _("Somebody who hands out the questionnaires"),
+            handles_visits,
+            _("Invite a coordinator for: %(sites)s.") % {"sites": ", ".join(uncovered) or "–"},
+            "member_invite",
+        ),
+        _step(
+            _("Somebody who looks at the data"),
+            not roles.isdisjoint((Member.Role.RESEARCHER, Member.Role.ADMIN)),
+            _("Invite a researcher."),
+            "member_invite",
+        ),
+    ]
+
+
+def _step(name: str, is_done: bool, todo: str, url_name: str) -> Step:
+    return Step(name=name, is_done=is_done, todo="" if is_done else todo, url_name=url_name)
