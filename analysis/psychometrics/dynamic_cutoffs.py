@@ -152,7 +152,8 @@ def dynamic_cutoffs(
     A cut-off is the 5 % quantile of the wrong models' SRMR and RMSEA (95 % of CFI) if 95 % of the right models are
     better than it, else the 10 % quantile against 90 %, else there is none. McNeish & Wolf (2021),
     10.1037/met0000425; (2023), 10.3758/s13428-021-01847-y. Samples above 2000 are simulated at 2000. Ordinal items are
-    cut at the fitted thresholds and refitted by WLSMV; scaled RMSEA and CFI are then used.
+    cut at the fitted thresholds and refitted by WLSMV; scaled RMSEA and CFI are then used. An MLR fit's robust RMSEA
+    and CFI are compared with cut-offs from normal data.
     R: `dynamic::cfaHB(fit)`, `cfaOne(fit)`, `catHB(fit)`, `catOne(fit)`.
 
     Examples
@@ -237,6 +238,8 @@ def combine_cutoffs(design: CutoffDesign, results: Sequence[FloatArray]) -> Dyna
         notes.append("more than a tenth of the fits failed at one level: its cut-offs are not to be trusted")
     if design.fit.n_used > design.n:
         notes.append(f"data sets of {design.n} respondents were simulated (of {design.fit.n_used} in the data)")
+    if design.fit.estimator == "MLR":
+        notes.append("the model's robust RMSEA and CFI are compared with cut-offs from normal data")
     right = draws[0][~failed[0]]
     levels = tuple(
         _cutoff_level(number, design.levels[number], right, draws[number][~failed[number]])
@@ -449,7 +452,8 @@ def _quantiles(draws: FloatArray, share: float) -> FloatArray:
 def _observed(design: CutoffDesign) -> dict[str, float]:
     """The fitted model's own indices, of the kinds that are simulated."""
     fit = design.fit.fit
-    suffix = "_scaled" if design.cuts else ""
+    # Robust indices estimate what normal data would have shown, and normal data are what is simulated.
+    suffix = "_scaled" if design.cuts else "_robust" if design.fit.estimator == "MLR" else ""
     # A mean structure that fits perfectly dilutes the SRMR; the simulated fits have none.
     return {
         "srmr": float(fit["srmr_bentler_nomean"]),

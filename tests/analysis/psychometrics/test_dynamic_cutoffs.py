@@ -236,6 +236,16 @@ def test_failed_fits_are_counted_and_said() -> None:
     assert any("not to be trusted" in note for note in result.notes)
 
 
+def test_robust_indices_are_compared_after_mlr(hs1939: FloatArray) -> None:
+    """Simulated data are normal: the robust indices are the ones that stand for such data."""
+    fit = fit_model(THREE_FACTORS, hs1939, item_codes=NINE, estimator="MLR")
+    result = dynamic_cutoffs(fit, rng=np.random.default_rng(11), n_draws=20)
+    assert result.observed["cfi"] == pytest.approx(fit.fit["cfi_robust"], abs=1e-12)
+    assert result.observed["rmsea"] == pytest.approx(fit.fit["rmsea_robust"], abs=1e-12)
+    assert result.observed["srmr"] == pytest.approx(fit.fit["srmr_bentler_nomean"], abs=1e-12)
+    assert "robust RMSEA and CFI" in result.notes[0]
+
+
 def test_large_samples_are_simulated_at_two_thousand() -> None:
     """As the method's authors do; said in a note."""
     result = dynamic_cutoffs(one_factor([0.7, 0.6, 0.8, 0.7], 9000), rng=np.random.default_rng(9), n_draws=20)
