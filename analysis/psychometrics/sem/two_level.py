@@ -364,12 +364,13 @@ def fit_two_level(
         objective,
         minimum,
         basis,
-        inference,
+        # Indices over groups would mistake the levels for two samples: they are put in below.
+        replace(inference, residuals=()),
         fixed=fixed,
         identified=identified,
         notes=(*remarks, *notes, *directions),
     )
-    return replace(fit, fit=_indices(fit, minimum, inference, levels))
+    return replace(fit, fit=_indices(fit, minimum, inference, levels), inference=inference)
 
 
 def has_levels(syntax: str) -> bool:
@@ -466,6 +467,11 @@ def _inference(
     notes: tuple[str, ...] = ()
     if not (saturated.converged and independence.converged):
         notes = ("the unrestricted or the baseline model did not converge: tests and indices are not to be relied on",)
+    if deviance < saturated.deviance - 0.01:
+        notes += (
+            "the test is void: with negative variances the model fits better than any covariances of two levels, so "
+            "chi-square counts as 0",
+        )
     if robust and inverse is not None:
         scores = objective.cluster_scores(minimum.theta)
         meat = scores.T @ scores / n

@@ -198,6 +198,21 @@ def test_fewer_than_fifty_clinicians_are_refused_by_default() -> None:
         fit_two_level(ONE, scores[chosen], clinicians[chosen], item_codes=names)
 
 
+@pytest.mark.parametrize("size", [0.05, 0.3])
+def test_hardly_any_variance_between_clinicians_is_not_hidden(size: float) -> None:
+    """Residual variances between clinicians that are not there come out negative: inadmissible, by name, no warning."""
+    rng = np.random.default_rng(2)
+    clinicians = np.repeat(np.arange(60), 8)
+    scores = rng.normal(size=(480, 1)) + rng.normal(size=(480, 4)) + size * rng.normal(size=(60, 1))[clinicians]
+    model = "level: 1\n f =~ a + b + c + d\nlevel: 2\n g =~ a + b + c + d"
+    result = fit_two_level(model, scores, clinicians, item_codes=list("abcd"))
+    assert not result.admissible
+    assert any("negative variance" in note and "(group 2)" in note for note in result.notes)
+    assert any("clusters hardly differ" in note for note in result.notes)
+    assert any("the test is void" in note for note in result.notes)
+    assert result.fit["chisq"] == 0
+
+
 def test_command(from_r: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """`cfa` with `level:` blocks and --cluster; each level's SRMR in the table; options that don't go with it."""
     path, model = str(REFERENCE / "demo_two_level.csv"), from_r["equal_loadings"]["model"]
