@@ -17,9 +17,9 @@ from analysis.psychometrics.dyads import as_two_roles
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.few_clinicians import group_by_clinician
 from analysis.psychometrics.resampling import Progress, bootstrap_clinicians, from_rows
-from analysis.psychometrics.response_matrix import FloatArray, as_item_codes
+from analysis.psychometrics.response_matrix import FloatArray, as_item_codes, refuse_constant_items
 from analysis.psychometrics.sem import ModelFit, fit_model, prepare_sample
-from analysis.psychometrics.sem.difference_tests import compare_models
+from analysis.psychometrics.sem.difference_tests import ModelComparison, compare_models
 from analysis.psychometrics.sem.sample_statistics import SampleStatistics
 
 Estimator = Literal["WLSMV", "ML", "MLR"]
@@ -73,6 +73,7 @@ class InvarianceStep:
     df_diff: int
     pvalue: float
     passes: bool | None  # by the changes of the indices
+    passes_released: bool | None  # the same once the items that the factors' tests name are set free
     factors: tuple[FactorTest, ...]
     notes: tuple[str, ...]
     model: ModelFit | None = field(repr=False)
@@ -204,6 +205,7 @@ def assess_role_invariance(
     p, c = p[:, columns], c[:, columns]
     if n_draws and rng is None:
         raise AnalysisInputError(f"{who} requires a random generator for {n_draws} draws; got none. Remedy: pass rng.")
+    _refuse_unusable_items(p, c, items, who)
     ordinal = estimator == "WLSMV"
     thresholds = _thresholds(p, c, items, who) if ordinal else {}
     names = [f"p.{item}" for item in items] + [f"c.{item}" for item in items]
@@ -241,9 +243,8 @@ def assess_role_invariance(
             f"{smallest.effective_n:.0f} of {n_used} forms. The tests of the factors allow for it to first order; the "
             "fit indices and the tests of whole steps do not"
         )
-    first = steps[0]
-    cfi, rmsea = (first.fit.get(f"{name}_scaled", first.fit.get(name, np.nan)) for name in ("cfi", "rmsea"))
-    if first.converged and (cfi < _POOR_CFI or rmsea > _POOR_RMSEA):
+    if steps[0].model is not None and steps[0].converged and _fits_poorly(steps[0].model):
+        cfi, rmsea = (_index(steps[0].model, name) for name in ("cfi", "rmsea"))
         notes.append(
             f"the factors themselves do not fit (CFI {cfi:.3f}, RMSEA {rmsea:.3f}): mend the model before comparing "
             "roles"
@@ -376,6 +377,8 @@ class _Search:
         self._released: dict[str, str] = {}
         self._failed_at: dict[str, str] = {}
         self._complete = False
+        self._poor = False
+        self._doubtful: list[str] = []
         self._intercepts: ModelFit | None = None
 
     def _fit(self, level: str, released: Mapping[str, str]) -> ModelFit:
@@ -402,13 +405,20 @@ class _Search:
             usable = model.converged
             if before is not None and usable and level not in ("means", "residuals"):
                 tests = self._test_factors(level, model)
-            steps.append(_step(level, model, before, tests))
-            if not usable:
-                break
+            step = _step(level, model, before, tests)
             if before is not None and any(test.released for test in tests):
                 model = self._fit(level, self._released)
+                again = _passes(level, compare_models(before, model), model) if model.converged else None
+                step = replace(step, passes_released=again)
+            steps.append(step)
+            if level in _NEEDED and step.passes_released is False:
+                self._doubtful.append(level)
+            if level == "configural" and usable and _fits_poorly(model):
+                self._poor = True
+            if not model.converged:
+                break
             if level == "intercepts":
-                self._intercepts, self._complete = model, model.converged
+                self._intercepts, self._complete = model, True
             previous = model
         if self._progress is not None:
             self._progress(1.0, "done")
@@ -519,10 +529,19 @@ class _Search:
                 at = self._failed_at.get(factor, "intercepts")
                 may, text, anchors = False, f"the gap may not be shown: the {at} differ between the roles", ()
             else:
-                may = True
-                text = "the gap may be shown"
+                may, text = True, "the gap may be shown"
                 if failing:
                     text = f"the gap may be shown on the anchors {', '.join(anchors)} only"
+                if self._poor:
+                    may, text = None, "undecided: the factors themselves do not fit the answers"
+                elif not self._intercepts.admissible:
+                    may, text = None, "undecided: the solution with equal intercepts is not admissible"
+                elif self._doubtful:
+                    may = None
+                    text = (
+                        f"undecided: at equal {', '.join(self._doubtful)} the fit indices fall, though no factor's "
+                        "test says which"
+                    )
                 mean = self._intercepts.parameter(f"c.{factor}", "~1", "")
                 gap = (mean.est, mean.se, mean.ci_lower, mean.ci_upper)
         return GapVerdict(
@@ -550,12 +569,9 @@ def _step(level: str, model: ModelFit, before: ModelFit | None, tests: tuple[Fac
     elif before is not None:
         comparison = compare_models(before, model)
         chisq, df, pvalue = comparison.chisq_diff, comparison.df_diff, comparison.pvalue
-        suffix = "_scaled" if "cfi_scaled" in model.fit else ""
-        cfi, rmsea = (comparison.changes[name + suffix] for name in ("cfi", "rmsea"))
-        srmr = comparison.changes["srmr"]
+        cfi, rmsea, srmr = _changes(comparison, model)
         notes += comparison.notes
-        limit = _SRMR_RISE_LOADINGS if level == "loadings" else _SRMR_RISE
-        passes = bool(cfi >= _CFI_FALL and rmsea <= _RMSEA_RISE and srmr <= limit)
+        passes = _passes(level, comparison, model)
         if passes and model.estimator == "WLSMV" and cfi < _CFI_ALERT:
             notes.append(f"{level}: CFI falls by {-cfi:.3f}; with WLSMV such differences shrink, so look at the tests")
     return InvarianceStep(
@@ -570,10 +586,35 @@ def _step(level: str, model: ModelFit, before: ModelFit | None, tests: tuple[Fac
         df_diff=int(df),
         pvalue=float(pvalue),
         passes=passes,
+        passes_released=passes,
         factors=tests,
         notes=tuple(dict.fromkeys(notes)),
         model=model,
     )
+
+
+def _changes(comparison: ModelComparison, model: ModelFit) -> tuple[float, float, float]:
+    """Return the changes of CFI, RMSEA (scaled where there are such) and SRMR."""
+    suffix = "_scaled" if "cfi_scaled" in model.fit else ""
+    return (
+        comparison.changes["cfi" + suffix],
+        comparison.changes["rmsea" + suffix],
+        comparison.changes["srmr"],
+    )
+
+
+def _passes(level: str, comparison: ModelComparison, model: ModelFit) -> bool:
+    cfi, rmsea, srmr = _changes(comparison, model)
+    limit = _SRMR_RISE_LOADINGS if level == "loadings" else _SRMR_RISE
+    return bool(cfi >= _CFI_FALL and rmsea <= _RMSEA_RISE and srmr <= limit)
+
+
+def _index(model: ModelFit, name: str) -> float:
+    return float(model.fit.get(f"{name}_scaled", model.fit.get(name, np.nan)))
+
+
+def _fits_poorly(model: ModelFit) -> bool:
+    return _index(model, "cfi") < _POOR_CFI or _index(model, "rmsea") > _POOR_RMSEA
 
 
 def _holm(pvalues: Sequence[float]) -> list[float]:
@@ -674,6 +715,25 @@ def _checked_factors(
                 )
             seen[item] = factor
     return {factor: tuple(members) for factor, members in factors.items()}
+
+
+def _refuse_unusable_items(p: FloatArray, c: FloatArray, items: Sequence[str], who: str) -> None:
+    for role, values in (("patients", p), ("clinicians", c)):
+        empty = [item for k, item in enumerate(items) if np.isnan(values[:, k]).all()]
+        if empty:
+            raise AnalysisInputError(
+                f"{who} requires answers of both roles to every item; the {role} gave none to {', '.join(empty[:8])}. "
+                "Remedy: check the column, or leave the item out."
+            )
+        refuse_constant_items(values, [f"{item} ({role})" for item in items], who=who)
+        for first in range(len(items)):
+            for second in range(first):
+                both = ~np.isnan(values[:, first]) & ~np.isnan(values[:, second])
+                if both.sum() > 1 and (values[both, first] == values[both, second]).all():
+                    raise AnalysisInputError(
+                        f"{who} requires items that differ; the {role}' {items[second]} and {items[first]} are "
+                        "answered alike throughout. Remedy: leave one out, and check that no column was entered twice."
+                    )
 
 
 def _thresholds(p: FloatArray, c: FloatArray, items: Sequence[str], who: str) -> dict[str, int]:

@@ -80,6 +80,7 @@ def _entry(step: InvarianceStep) -> dict[str, Any]:
         "df_diff": step.df_diff,
         "pvalue": step.pvalue,
         "passes": step.passes,
+        "passes_released": step.passes_released,
         "factors": step.factors,
         "converged": step.converged,
         "admissible": step.admissible,

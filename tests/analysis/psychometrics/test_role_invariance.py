@@ -115,6 +115,7 @@ def test_the_planted_item_is_found_and_the_gaps_follow(which: str, request: pyte
     steps = {step.level: step for step in result.steps}
     assert steps["loadings"].passes
     assert steps["intercepts"].passes is False
+    assert steps["intercepts"].passes_released is True
     assert steps["intercepts"].delta_cfi < -0.01
     assert steps["intercepts"].delta_rmsea > 0.015
     assert np.isfinite(steps["intercepts"].delta_srmr)
@@ -139,6 +140,17 @@ def test_a_factor_without_two_anchors_shows_no_gap() -> None:
     assert np.isnan(first.mean_gap)
     assert second.may_be_shown is True
     assert second.mean_gap > 0
+
+
+def test_factors_that_do_not_fit_leave_the_gap_undecided() -> None:
+    """Two factors taken for one: no verdict about the gap, whatever the steps say."""
+    rng = np.random.default_rng(6)
+    common = np.repeat(rng.standard_normal((400, 2)), 2, axis=1)
+    p, c = (common + 0.6 * rng.standard_normal((400, 4)) for _ in range(2))
+    result = assess_role_invariance(p, c, {"F": ITEMS[:4]}, item_codes=ITEMS[:4], estimator="ML")
+    assert result.gaps[0].may_be_shown is None
+    assert "do not fit" in result.gaps[0].verdict
+    assert any("mend the model" in note for note in result.notes)
 
 
 def test_roles_that_measure_alike_pass_every_step() -> None:
@@ -259,6 +271,18 @@ A = ["a", "b", "c"]
             "WLSMV, ML or MLR",
         ),
         (lambda: assess_role_invariance(FIVE, FIVE, {"f": A}, item_codes=A, n_draws=50), "random generator"),
+        (
+            lambda: assess_role_invariance(FIVE, FIVE * [1, np.nan, 1], {"f": A}, item_codes=A),
+            "the clinicians gave none to b",
+        ),
+        (
+            lambda: assess_role_invariance(FIVE * [1, 0, 1], FIVE, {"f": A}, item_codes=A),
+            r"constant .*: b \(patients\)",
+        ),
+        (
+            lambda: assess_role_invariance(FIVE[:, [0, 0, 2]], FIVE, {"f": A}, item_codes=A),
+            "patients' a and b are answered alike",
+        ),
     ],
 )
 def test_unusable_input_is_named(call: Callable[[], object], message: str) -> None:
