@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.response_matrix import FloatArray, read_only
+from analysis.psychometrics.response_matrix import FloatArray, as_item_codes, as_responses, read_only
 from analysis.psychometrics.sem import fit_measures as measures
 from analysis.psychometrics.sem.continuous import MaximumLikelihood
 from analysis.psychometrics.sem.fiml import FullInformation, full_information_inference
@@ -296,7 +296,9 @@ def prepare_sample(
     -------
     SampleStatistics
     """
-    chosen = list(columns) if columns is not None else list(item_codes or [])
+    if columns is None:
+        columns = as_item_codes(item_codes, as_responses(data, who="prepare_sample").shape[1], who="prepare_sample")
+    chosen = list(columns)
     parts, n_dropped = split_rows(data, item_codes, chosen, groups, cluster)
     samples: list[GroupSample] = []
     if ordered:
@@ -409,6 +411,7 @@ def _of_columns(sample: SampleStatistics, columns: Sequence[str]) -> SampleStati
 
 def fit_prepared(options: FitOptions, sample: SampleStatistics) -> ModelFit:
     """Fit a model to a prepared sample whose columns are the model's variables in its order."""
+    _check_sample(options, sample)
     n_groups = len(sample.groups)
     means = options.meanstructure
     if means is None:
@@ -732,6 +735,32 @@ def _required_state(layout: GroupLayout, theta: FloatArray) -> GroupState:
             "the model's paths form a loop without solution (I − B is singular). Remedy: remove one of the paths."
         )
     return state
+
+
+def _check_sample(options: FitOptions, sample: SampleStatistics) -> None:
+    """Refuse a sample that was not prepared for the estimator."""
+    estimator = options.estimator
+    ordinal = sample.groups[0].ordinal is not None
+    if ordinal is not (estimator == "WLSMV"):
+        raise AnalysisInputError(
+            f"estimator {estimator} requires a sample of {'ordinal' if estimator == 'WLSMV' else 'measured'} items; "
+            f"got {'polychoric correlations' if ordinal else 'covariances of measured items'}. Remedy: "
+            f"{'name the ordinal items in `ordered`' if estimator == 'WLSMV' else 'leave `ordered` out'}."
+        )
+    first = sample.groups[0].ordinal
+    if first is not None and not any(first.ordered):
+        raise AnalysisInputError(
+            f"WLSMV requires ordinal items in the model; got none ({', '.join(options.ordered)} are not in it). "
+            "Remedy: name the model's ordinal items in `ordered`, or use ML."
+        )
+    if estimator == "MLR" and any(group.data is None for group in sample.groups):
+        raise AnalysisInputError(
+            "estimator MLR requires respondents' answers; got covariances alone. Remedy: pass the data, or use ML."
+        )
+    if estimator == "ML" and any(group.cluster is not None for group in sample.groups):
+        raise AnalysisInputError(
+            "a clustered sample requires estimator MLR; got ML, whose standard errors ignore clusters. Remedy: use MLR."
+        )
 
 
 def exogenous_places(table: ParameterTable) -> list[IndexArray]:

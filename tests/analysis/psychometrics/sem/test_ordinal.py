@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.sem import fit_model, prepare_sample
+from analysis.psychometrics.sem import Moments, fit_model, prepare_sample
 from analysis.psychometrics.sem.ordinal import DiagonallyWeightedLeastSquares
 from tests.analysis.psychometrics.sem.lavaan_cases import cases, check_against_lavaan, fitted, table
 
@@ -122,3 +122,24 @@ def test_what_the_scalings_do_not_cover_is_refused(model: str, words: str) -> No
     items = [f"{letter}{number}" for letter in "ab" for number in range(1, 5)]
     with pytest.raises(AnalysisInputError, match=words):
         fit_model(model, values, item_codes=codes, estimator="WLSMV", ordered=items)
+
+
+def test_samples_and_estimators_that_do_not_go_together_are_refused() -> None:
+    """Polychorics are no covariances for ML; covariances are no polychorics; robust errors need rows."""
+    codes, values, texts = table("clinic")
+    items = ["a1", "a2", "a3", "a4"]
+    model = "f =~ a1 + a2 + a3 + a4"
+    ordinal = prepare_sample(values, item_codes=codes, columns=items, ordered=items)
+    with pytest.raises(AnalysisInputError, match="got polychoric correlations"):
+        fit_model(model, sample=ordinal)
+    measured = prepare_sample(values, item_codes=codes, columns=items)
+    with pytest.raises(AnalysisInputError, match="got covariances of measured items"):
+        fit_model(model, sample=measured, estimator="WLSMV")
+    with pytest.raises(AnalysisInputError, match="WLSMV requires ordinal items in the model"):
+        fit_model(model, values, item_codes=codes, estimator="WLSMV", ordered=["b1"])
+    matrix = measured.groups[0].covariance
+    with pytest.raises(AnalysisInputError, match="got covariances alone"):
+        fit_model(model, moments=Moments(covariance=matrix, n=300), item_codes=items, estimator="MLR")
+    clustered = prepare_sample(values, item_codes=codes, columns=items, cluster=texts["clinician"])
+    with pytest.raises(AnalysisInputError, match="clustered sample requires estimator MLR"):
+        fit_model(model, sample=clustered)
