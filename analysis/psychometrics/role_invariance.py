@@ -42,6 +42,8 @@ _DYADS_PER_ITEM: Final = 5
 #: Beyond these the factors do not describe the answers well enough to compare roles on them.
 _POOR_CFI: Final = 0.90
 _POOR_RMSEA: Final = 0.10
+#: Below this correlation the roles' factors look as if one form were scored the other way round.
+_OPPOSITE: Final = -0.2
 _NAME: Final = re.compile(r"^[\w.]+$")
 
 
@@ -250,6 +252,12 @@ def assess_role_invariance(
             "roles"
         )
     gaps = tuple(search.verdict(factor) for factor in chosen)
+    notes += [
+        f"{gap.factor}: the two roles' factors correlate {gap.correlation:.2f}; check whether one role's items are keyed "
+        "the other way"
+        for gap in gaps
+        if gap.correlation < _OPPOSITE
+    ]
     if n_draws and rng is not None and groups is not None:
         bootstrap = bootstrap_clinicians(
             from_rows(lambda rows: search.refit(data[rows], names), groups),

@@ -153,6 +153,14 @@ def test_factors_that_do_not_fit_leave_the_gap_undecided() -> None:
     assert any("mend the model" in note for note in result.notes)
 
 
+def test_a_form_keyed_the_other_way_is_pointed_out(dyads: tuple[FloatArray, FloatArray, list[str]]) -> None:
+    """Clinicians' answers turned round: the roles' factors correlate negatively, and a note says so."""
+    p, c, _ = dyads
+    result = assess_role_invariance(p[:, 3:], 6 - c[:, 3:], {"G": ITEMS[3:]}, item_codes=ITEMS[3:], estimator="ML")
+    assert result.gaps[0].correlation < -0.3
+    assert any("keyed" in note for note in result.notes)
+
+
 def test_roles_that_measure_alike_pass_every_step() -> None:
     """Four-point answers of one law, some missing: every step passes, no item is released."""
     rng = np.random.default_rng(9)
