@@ -253,8 +253,8 @@ def assess_role_invariance(
         )
     gaps = tuple(search.verdict(factor) for factor in chosen)
     notes += [
-        f"{gap.factor}: the two roles' factors correlate {gap.correlation:.2f}; check whether one role's items are keyed "
-        "the other way"
+        f"{gap.factor}: the two roles' factors correlate {gap.correlation:.2f}; check whether one role's items are "
+        "keyed the other way"
         for gap in gaps
         if gap.correlation < _OPPOSITE
     ]
