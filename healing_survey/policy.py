@@ -84,6 +84,7 @@ POLICY: dict[str, Rule] = {
     "questionnaire_display": LINK,
     "questionnaire_shell": ANYBODY,
     "questionnaire_locked": ANYBODY,
+    "questionnaire_code": LINK,
     "service_worker": ANYBODY,
     "form_texts": ANYBODY,
     # a study's figures
@@ -104,6 +105,7 @@ POLICY: dict[str, Rule] = {
     "day_list_confirm": role(*MANAGES_VISITS),
     "participation": role(*SEES_RECRUITMENT),
     "non_participation_new": role(*MANAGES_VISITS),
+    "hand_over": role(*MANAGES_VISITS),
     "patients_to_rate": role(*RATES_PATIENTS),
     "rate_patient": role(*RATES_PATIENTS),
     # setting up

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from instruments.codes import link_fields
 from instruments.definitions import Instrument, Role
 from instruments.models import Administration, hash_token, new_token
 from instruments.services import CreatedVisit, fresh_patient_code, study_instrument_version
@@ -160,6 +161,7 @@ def enrol_day_list(*, access: StudyAccess, plan: DayPlan, actor: User, now: date
                 instrument_version=version,
                 form=visit.form,
                 token_hash=hash_token(token),
+                **link_fields(token),
                 expires_at=expires_at,
             )
             for visit, both in zip(visits, tokens, strict=True)

@@ -107,6 +107,9 @@ class Administration(models.Model):
     answers = models.JSONField(default=dict)
     last_sequence = models.PositiveIntegerField(default=0)
     median_item_seconds = models.FloatField(null=True, blank=True)
+    #: The eight characters that open it as well (`instruments.codes`): how they are recognised, and the link they open.
+    code_hash = models.CharField(max_length=64, null=True, blank=True, editable=False, db_index=True)
+    token_box = models.CharField(max_length=64, null=True, blank=True, editable=False)
 
     objects = AdministrationManager()
 
@@ -188,3 +191,17 @@ class AnswerEvent(models.Model):
         """Add the row; the database's trigger refuses to change one."""
         kwargs["force_insert"] = True
         super().save(*args, **kwargs)
+
+
+class CodeGuess(models.Model):
+    """One wrong code, by the browser that it came from: what slows down whoever tries them all."""
+
+    browser = models.CharField(max_length=40, db_index=True)  # "" for all that were never let in
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("wrong code")
+        verbose_name_plural = _("wrong codes")
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}"

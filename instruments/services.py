@@ -16,6 +16,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from instruments.catalogue_reader import parse_instrument
+from instruments.codes import link_fields
 from instruments.definitions import Answer, Item, Role
 from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token
 from instruments.opening import locked_administration
@@ -151,6 +152,7 @@ def create_visit(
             instrument_version=instrument_version,
             form=form,
             token_hash=hash_token(token),
+            **link_fields(token),
             expires_at=now + timedelta(days=link_valid_days),
         )
         for role, token in tokens.items()
@@ -259,8 +261,10 @@ def reissue_link(*, administration_id: int, now: datetime) -> str:
         raise QuestionnaireUnderWay("This questionnaire can only be continued with the link that the patient has.")
     token = new_token()
     administration.token_hash = hash_token(token)
+    for name, value in link_fields(token).items():
+        setattr(administration, name, value)
     administration.expires_at = now + timedelta(days=administration.visit.dyad.study.link_valid_days)
-    administration.save(update_fields=["token_hash", "expires_at"])
+    administration.save(update_fields=["token_hash", "code_hash", "token_box", "expires_at"])
     return token
 
 

@@ -17,6 +17,7 @@ urlpatterns = [
     path("studies/<str:code>/participation/", list_views.participation_page, name="participation"),
     path("studies/<str:code>/participation/new/", list_views.non_participation_new, name="non_participation_new"),
     path("studies/<str:code>/links/<int:administration_id>/", views.link_reissue, name="link_reissue"),
+    path("studies/<str:code>/hand-over/<int:administration_id>/", views.hand_over, name="hand_over"),
     path("studies/<str:code>/rate/", views.patients_to_rate, name="patients_to_rate"),
     path("studies/<str:code>/rate/<int:administration_id>/", views.rate_patient, name="rate_patient"),
     path("studies/<str:code>/import/", views.import_page, name="import_responses"),

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import segno
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
 from django.db import IntegrityError
@@ -19,6 +20,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from instruments.codes import code_of, in_groups
 from instruments.definitions import Instrument, Role
 from instruments.enrolment import EnrolmentRefused, VisitMadeAlready, enrol_visit
 from instruments.imports import ImportRefused, import_responses
@@ -32,6 +34,7 @@ from instruments.services import (
     study_instrument_version,
 )
 from instruments.staff_forms import CharacteristicsForm, ImportForm, StudyForm, VisitForm
+from instruments.views import remember_browser
 from studies import audit, setup
 from studies.access import (
     MANAGES_STUDY,
@@ -56,6 +59,7 @@ class QuestionnaireLink:
     role: Role
     url: str
     expires_at: datetime
+    code: str = ""  # the eight characters that open it as well
 
     @property
     def qr_code(self) -> SafeString:
@@ -237,6 +241,37 @@ def link_reissue(request: HttpRequest, code: str, administration_id: int) -> Htt
     return render(request, "instruments/staff_links.html", context | {"links": [link]})
 
 
+@staff_page
+@require_POST
+def hand_over(request: HttpRequest, code: str, administration_id: int) -> HttpResponse:
+    """Hand this tablet to a patient: signs the coordinator out on it and opens the patient's questionnaire.
+
+    A form that the patient has begun is continued by its code alone: whoever gets a new link would see the answers.
+    """
+    access = study_for(request.user, code, *MANAGES_VISITS)
+    questionnaires = Administration.objects.filter(visit__dyad__study=access.study, role=Role.PATIENT).select_related(
+        "visit__dyad__patient", "visit__dyad__clinician__site", "visit__wave"
+    )
+    administration = get_object_or_404(
+        access.within_sites(questionnaires, "visit__dyad__clinician__site"), pk=administration_id
+    )
+    visit = administration.visit
+    if visit.dyad.clinician.user_id == signed_in(request).pk:
+        context = _context(access, "visits") | {"administration": administration, "visit": visit, "is_own": True}
+        return render(request, "instruments/staff_link_reissue.html", context, status=403)
+    if administration.is_under_way_with_patient:
+        logout(request)
+        return redirect("questionnaire_code")
+    link = _fresh_link(request, access, administration)
+    if link is None:
+        messages.info(request, _("This questionnaire is finished, or its time is over."))
+        return redirect("visits", code)
+    logout(request)
+    response = redirect(link.url)
+    remember_browser(request, response)
+    return response
+
+
 # --- the clinician's list ---
 
 
@@ -372,7 +407,7 @@ def _fresh_link(request: HttpRequest, access: StudyAccess, administration: Admin
 
 def _link(request: HttpRequest, role: Role, token: str, expires_at: datetime) -> QuestionnaireLink:
     url = request.build_absolute_uri(reverse("questionnaire", args=[token]))
-    return QuestionnaireLink(role=role, url=url, expires_at=expires_at)
+    return QuestionnaireLink(role=role, url=url, expires_at=expires_at, code=in_groups(code_of(token)))
 
 
 def _instrument(study: Study) -> Instrument | None:

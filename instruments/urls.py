@@ -7,6 +7,7 @@ from instruments import views
 urlpatterns: list[URLPattern] = [
     path("q/service-worker.js", views.service_worker, name="service_worker"),
     path("q/locked/", views.locked, name="questionnaire_locked"),
+    path("q/code/", views.enter_code, name="questionnaire_code"),
     path("q/shell/", views.shell, name="questionnaire_shell"),
     path("forms/<str:key>/<str:form>/<str:role>/<str:language>/<str:digest>.json", views.form_texts, name="form_texts"),
     path("q/<str:token>/", views.questionnaire, name="questionnaire"),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
+from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.template import loader
 from django.urls import reverse
@@ -19,7 +20,7 @@ from django.utils import timezone, translation
 from django.utils.html import escape
 from django.views.decorators.csrf import csrf_exempt
 
-from instruments import services
+from instruments import codes, services
 from instruments.bundle import bundle_of, form_bundle, language_names
 from instruments.definitions import Absence, Answer, Role
 from instruments.delivery import read_answer, read_delivery
@@ -446,6 +447,53 @@ def service_worker(request: HttpRequest) -> HttpResponse:
 def locked(request: HttpRequest) -> HttpResponse:
     """What an abandoned tablet shows: how to go on, and nothing about anybody."""
     return HttpResponse(loader.get_template("questionnaire/locked.html").render(), headers=_HEADERS)
+
+
+@csrf_exempt  # as on every page here, no cookie gives a right to anything: a foreign page could only type a code
+def enter_code(request: HttpRequest) -> HttpResponse:
+    """Eight characters in place of a link."""
+    if request.method not in ("GET", "HEAD", "POST"):
+        return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+    problem, status = "", 200
+    if request.method == "POST":
+        browser = _known_browser(request)
+        try:
+            token = codes.token_of_code(typed=request.POST.get("code", ""), browser=browser, now=timezone.now())
+        except codes.UnknownCode:
+            problem, status = "unknown", 422
+        except codes.TooManyGuesses:
+            problem, status = "slow", 429
+        else:
+            response = _see_other(reverse("questionnaire", args=[token]))
+            remember_browser(request, response)
+            return response
+    html = loader.get_template("questionnaire/code.html").render({"problem": problem})
+    return HttpResponse(html, status=status, headers=_HEADERS)
+
+
+_KNOWN_BROWSER = "tablet"
+
+
+def _known_browser(request: HttpRequest) -> str:
+    """The name of a browser that was let in before; empty for all others."""
+    try:
+        return str(signing.loads(request.COOKIES.get(_KNOWN_BROWSER, ""), salt="instruments.tablet"))[:40]
+    except signing.BadSignature:
+        return ""
+
+
+def remember_browser(request: HttpRequest, response: HttpResponse) -> None:
+    """Wrong codes of others no longer slow down this browser. The cookie names nobody and opens nothing."""
+    if _known_browser(request):
+        return
+    response.set_cookie(
+        _KNOWN_BROWSER,
+        signing.dumps(secrets.token_urlsafe(12), salt="instruments.tablet"),
+        max_age=365 * 24 * 60 * 60,
+        secure=request.is_secure(),
+        httponly=True,
+        samesite="Strict",
+    )
 
 
 def shell(request: HttpRequest) -> HttpResponse:
