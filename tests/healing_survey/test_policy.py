@@ -5,6 +5,7 @@ Every row of two studies carries a canary, and the bodies are searched for them,
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 MISSING = 987654321
 NO_DRAFT = UUID(int=7)
-POST_ONLY = ("rate_patient", "invitation_withdraw", "day_list_confirm")
+POST_ONLY = ("hand_over", "rate_patient", "invitation_withdraw", "day_list_confirm")
 SAFE_AND_UNSAFE = ("get", "post")
 OTHER_METHODS = ("head", "options", "put", "patch", "delete")
 
@@ -199,10 +200,12 @@ class Asked:
 def ask(client: Client, method: str, address: str) -> Asked:
     """One request, whose changes are taken back; no message of the one before is told in it."""
     client.cookies.pop("messages", None)
+    cookies = deepcopy(client.cookies)  # handing a tablet over signs out
     with transaction.atomic():
         response = getattr(client, method)(address)
         raw = b"".join(response.streaming_content) if response.streaming else response.content
         transaction.set_rollback(True)
+    client.cookies = cookies
     body = re.sub(r'name="csrfmiddlewaretoken" value="[^"]+"', "", raw.decode())
     return Asked(status=response.status_code, body=body + str(response.headers.get("Location", "")))
 
