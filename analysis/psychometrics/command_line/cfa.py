@@ -82,7 +82,7 @@ def add_estimator(parser: argparse.ArgumentParser) -> None:
 
 
 def read_model(value: str) -> str:
-    """Return the model that a file holds, or that was written on the command line.
+    """Return the model that a file holds, or that was written on the command line (where `\\n` may stand for a new line).
 
     Raises
     ------
@@ -99,7 +99,7 @@ def read_model(value: str) -> str:
         raise AnalysisInputError(
             f"--model: {value[:60]!r} is neither a file nor a model. Remedy: check the path, or write factor =~ items."
         )
-    return value
+    return value.replace("\\n", "\n")
 
 
 def model_columns(model: str, table: Table) -> list[str]:
@@ -137,12 +137,19 @@ def run(arguments: argparse.Namespace) -> Report:
     if has_levels(model):
         return _two_level(arguments, table, model)
     names = model_columns(model, table)
+    ordered = chosen_ordered(arguments)
+    absent = [] if isinstance(ordered, bool) else [name for name in ordered if name not in names]
+    if absent:
+        raise AnalysisInputError(
+            f"--ordered names {', '.join(absent)}, which the model does not. "
+            "Remedy: name items of the model, or none for all of them."
+        )
     fit = fit_model(
         model,
         table.numeric(names),
         item_codes=names,
         estimator=chosen_estimator(arguments),
-        ordered=chosen_ordered(arguments),
+        ordered=ordered,
         missing=arguments.missing,
         groups=table.text(arguments.group) if arguments.group else None,
         group_equal=split_names(arguments.group_equal, option="--group-equal") if arguments.group_equal else (),

@@ -44,6 +44,12 @@ def test_json_carries_lavaans_names(tmp_path: Path, capsys: pytest.CaptureFixtur
     )
 
 
+def test_a_written_new_line_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Shells pass `\\n` on as two characters."""
+    printed = answer(capsys, HS, "--model", MODEL.replace("; ", "\\n"))
+    assert printed["fit"]["df"] == 24
+
+
 def test_robust_ordinal_grouped_and_clustered_fits(capsys: pytest.CaptureFixture[str]) -> None:
     """Each option reaches the estimator (figures: tests/reference/sem)."""
     reference = {
@@ -117,6 +123,7 @@ def test_inadmissible_solution_is_in_the_title_and_the_notes(
         (["--model", "f =~ x1 + x2"], "under-identified"),
         (["--model", "f =~ x1 x2 + x3"], "lacks an operator"),
         (["--model", MODEL, "--group", "class"], "no column 'class'"),
+        (["--model", MODEL, "--ordered", "x1,x77"], "--ordered names x77"),
         (["--model", MODEL, "--missing", "pairwise"], "requires missing to be one of listwise, fiml"),
         (["--model", MODEL, "--group", "school", "--group-equal", "loading"], "group_equal requires names among"),
     ],
