@@ -82,7 +82,7 @@ def add_estimator(parser: argparse.ArgumentParser) -> None:
 
 
 def read_model(value: str) -> str:
-    """Return the model that a file holds, or that was written on the command line (where `\\n` may stand for a new line).
+    r"""Return the model that a file holds, or that was written on the command line (`\n` is a new line).
 
     Raises
     ------
