@@ -18,19 +18,19 @@ STATED_PATHS: Mapping[str, Sequence[str]] = {
 }
 
 
-def model_structure(instrument: Instrument, *, form: str) -> ModelStructure:
-    """Return the structure of one form, with the items in the order in which they are asked."""
+def model_structure(instrument: Instrument, *, form: str, prefix: str = "") -> ModelStructure:
+    """Return the structure of one form, items in the order in which they are asked, each with the prefix before it."""
     items = instrument.form_items(form)
     return ModelStructure(
         components={
-            component: tuple(item.code for item in items if item.component == component)
+            component: tuple(prefix + item.code for item in items if item.component == component)
             for component in instrument.components
             if any(item.component == component for item in items)
         },
         domains={domain.id: domain.components for domain in instrument.domains.values()},
         parents={c.id: c.parent for c in instrument.components.values() if c.parent is not None},
         formative=tuple(c.id for c in instrument.components.values() if c.measurement == "formative_leaning"),
-        reverse_keyed=tuple(item.code for item in items if item.reverse),
+        reverse_keyed=tuple(prefix + item.code for item in items if item.reverse),
         processes=PROCESSES,
         competence=COMPETENCE,
         outcome=OUTCOME,

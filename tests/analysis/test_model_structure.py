@@ -1,16 +1,22 @@
 """The instrument's own structure: every model of the plan can be written from the full form, and its file is read."""
 
+import json
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+from analysis.exports import dyads_csv
 from analysis.model_structure import model_structure
 from analysis.psychometrics.command_line.rivals import read_structure
+from analysis.psychometrics.command_line.table import REASONS, read_table
 from analysis.psychometrics.model_ladder import build_ladder
 from instruments.catalogue_reader import read_instrument
-from tests.factories import CATALOGUE_FILE, make_study
+from instruments.definitions import Absence, Role
+from scoring.services import score_due
+from tests.factories import CATALOGUE_FILE, NOW, finish, make_study, make_visit
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +62,34 @@ def test_the_short_form_carries_the_models_of_domains() -> None:
     available = {model.id for model in build_ladder(structure) if model.available}
     assert {"M1", "M2", "M5", "M8"} <= available
     assert not {"M3", "M7", "M9"} & available
+
+
+def test_the_statistics_read_the_reasons_that_the_platform_writes() -> None:
+    """Every reason for an absent answer counts as missing in the statistics' own list of them."""
+    assert set(REASONS) == {reason.value for reason in Absence}
+
+
+@pytest.mark.django_db
+def test_the_structure_names_the_columns_of_the_export(tmp_path: Path) -> None:
+    """An exported file goes into the statistics as it is: reasons are missing answers, columns carry the role."""
+    kit = make_study()
+    for value in (2, 3, 4, 5):
+        created = make_visit(kit)
+        finish(created, Role.PATIENT, value=value, VI1="DNA" if value == 2 else value)
+        finish(created, Role.CLINICIAN, value=value)
+    score_due(owner="test", clock=lambda: NOW)
+    path = tmp_path / "dyads.csv"
+    path.write_text("".join(dyads_csv(kit.study)))
+    out = StringIO()
+    call_command("model_structure", study=kit.study.code, form="full", role="patient", stdout=out)
+    structure = json.loads(out.getvalue())
+    items = [item for members in structure["components"].values() for item in members]
+    table = read_table(path)
+    values = table.numeric(items)
+    assert values.shape == (4, 50)
+    assert np.isnan(values).sum() == 1
+    assert table.absences(["patient_VI1"]) == {"patient_VI1": {"DNA": 1}}
+    assert set(structure["reverse_keyed"]) == {"patient_VN3", "patient_VP3", "patient_AN3"}
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ from analysis.psychometrics.command_line.scale_items import (
     keyed_values,
     read_range,
 )
-from analysis.psychometrics.command_line.table import read_table
+from analysis.psychometrics.command_line.table import NO_REASON, REASONS, read_table
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.item_statistics import ItemStatistics, describe_items
 from analysis.psychometrics.multitrait_scaling import MultitraitScaling, multitrait_scaling
@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> Report:
     names = distinct_items(scales) if scales and not arguments.items else chosen_items(arguments, table)
     ends = read_range(arguments.range)
     values = keyed_values(table, names, [], ends)
-    items = describe_items(values, item_codes=names, scale_values=_points(values, ends))
+    absences = table.absences(names)
+    items = describe_items(values, item_codes=names, scale_values=_points(values, ends), missing_by_reason=absences)
     points = next((item.points for item in items if item.points), ())
     notes = [f"{item.item}: {note}" for item in items for note in item.notes]
     data = {
@@ -64,6 +65,15 @@ def run(arguments: argparse.Namespace) -> Report:
                 title="Shares of the answers",
                 columns=("item", *(f"{point:g}" for point in points)),
                 rows=[(item.item, *item.shares) for item in items],
+            )
+        )
+    reasons = [reason for reason in (*REASONS, NO_REASON) if any(reason in found for found in absences.values())]
+    if reasons and reasons != [NO_REASON]:
+        sections.append(
+            Section(
+                title="Why answers are missing",
+                columns=("item", *reasons),
+                rows=[(name, *(absences[name].get(reason, 0) for reason in reasons)) for name in names],
             )
         )
     if scales:

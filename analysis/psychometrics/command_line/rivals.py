@@ -164,10 +164,14 @@ def _sections(result: Rivals) -> list[Section]:
         sections.append(
             Section(
                 title="Heterotrait-monotrait ratios (strict bound .85, lenient .90)",
-                columns=("scale", *scales[:-1]),
+                columns=("scale", *(str(number) for number in range(1, len(scales)))),
+                decimals=2,
                 rows=[
-                    (scales[i], *(float(result.htmt.htmt[i, j]) if j < i else "" for j in range(len(scales) - 1)))
-                    for i in range(1, len(scales))
+                    (
+                        f"{row + 1} {scales[row]}",
+                        *(float(result.htmt.htmt[row, j]) if j < row else "" for j in range(len(scales) - 1)),
+                    )
+                    for row in range(len(scales))
                 ],
             )
         )

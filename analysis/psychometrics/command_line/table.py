@@ -15,6 +15,9 @@ from analysis.psychometrics.response_matrix import FloatArray
 
 #: What files write where there is no value (R, SPSS, Stata, pandas, spreadsheets).
 MISSING = frozenset({"", "na", "nan", "n/a", "null", "none", ".", "#n/a", "#null!"})
+#: What this platform's own export writes in the place of an answer: why there is none.
+REASONS = ("SKIPPED", "PREFER_NOT", "DNA", "NOT_REACHED", "NOT_SHOWN")
+NO_REASON = "NO_REASON"
 DELIMITERS = (",", ";", "\t")
 
 
@@ -59,6 +62,16 @@ class Table:
                     read[cell] = self._number(name, cell, line)
             values[:, position] = [read[cell] for cell in self.columns[name]]
         return values
+
+    def absences(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Count each column's missing values by the reason that stands in their place (or `NO_REASON`)."""
+        self._require(names)
+        return {
+            name: dict(
+                Counter(cell if cell in REASONS else NO_REASON for cell in self.columns[name] if _is_missing(cell))
+            )
+            for name in names
+        }
 
     def numeric_names(self, leave_out: Iterable[str | None] = ()) -> tuple[str, ...]:
         """Return the columns meant as numbers, but those left out.
@@ -155,7 +168,7 @@ def _as_table(shown: str, text: str, delimiter: str) -> Table:
 
 
 def _is_missing(cell: str) -> bool:
-    return cell.lower() in MISSING
+    return cell in REASONS or cell.lower() in MISSING
 
 
 def _parse(cell: str) -> float | None:
