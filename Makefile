@@ -104,7 +104,7 @@ test-services: .venv/.dev ## the parts that need PostgreSQL and Redis (DATABASE_
 	$(PY) scripts/check_services.py && $(PY) -m pytest -m services $(PYTEST_ARGS) tests/services
 
 test-pure: .venv-pure/.stamp ## rules, definitions and statistics where Django isn't installed
-	@.venv-pure/bin/python -m pytest -c tests/pytest-pure.ini --rootdir . $(PYTEST_ARGS) \
+	@.venv-pure/bin/python -m pytest -c tests/pytest-pure.ini --rootdir . -n $(WORKERS) --dist loadscope $(PYTEST_ARGS) \
 		tests/instruments/test_catalogue*.py tests/scoring/test_rules*.py tests/analysis/psychometrics
 
 check: .venv/.dev ## ruff, mypy, import contracts, migrations, deployment settings, translations
