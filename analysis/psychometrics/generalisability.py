@@ -71,6 +71,7 @@ def generalisability(
     *,
     n_patients: Sequence[int] = PATIENTS,
     n_items: Sequence[int] | None = None,
+    item_codes: Sequence[str] | None = None,
 ) -> Generalisability:
     """Estimate where the variance of patients' answers comes from, and plan how many patients and items are needed.
 
@@ -84,6 +85,8 @@ def generalisability(
         Patients per clinician to plan for.
     n_items : sequence of int, optional
         Numbers of items to plan for; one and all by default.
+    item_codes : sequence of str, optional
+        Names of the items, for messages.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def generalisability(
     who = "generalisability"
     values = as_responses(items, who=who, minimum_items=2)
     keys = group_by_clinician(clinicians, who=who, n_rows=len(values))
-    rows = complete_rows(values, who=who, minimum_items=2, minimum_respondents=3)
+    rows = complete_rows(values, who=who, minimum_items=2, minimum_respondents=3, item_codes=item_codes)
     kept = ~np.isnan(values).any(axis=1)
     groups = group_by_clinician(keys.codes[kept], who=who)
     if groups.n_clinicians < 2 or not (groups.sizes > 1).any():

@@ -128,7 +128,7 @@ def multitrait_scaling(
     members = list(dict.fromkeys(code for items in scales.values() for code in items))
     chosen = np.asarray(data, dtype=np.float64)[:, [codes.index(code) for code in members]]
     if missing == "listwise":
-        complete = complete_rows(chosen, who=who, minimum_items=2, minimum_respondents=3)
+        complete = complete_rows(chosen, who=who, minimum_items=2, minimum_respondents=3, item_codes=members)
         n_used, n_dropped = complete.n_used, complete.n_dropped
         refuse_constant_items(complete.values, members, who=who)
         covariance = np.cov(complete.values, rowvar=False)

@@ -106,7 +106,7 @@ def cronbach_alpha(
     if not 0 < confidence < 1:
         raise AnalysisInputError(f"{who} requires a confidence between 0 and 1; got {confidence}. Remedy: use 0.95.")
     if missing == "listwise":
-        complete = complete_rows(data, who=who, minimum_items=2, minimum_respondents=3)
+        complete = complete_rows(data, who=who, minimum_items=2, minimum_respondents=3, item_codes=item_codes)
         values, n_used, n_dropped = complete.values, complete.n_used, complete.n_dropped
         codes = as_item_codes(item_codes, values.shape[1], who=who)
         refuse_constant_items(values, codes, who=who)

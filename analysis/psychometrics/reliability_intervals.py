@@ -102,7 +102,7 @@ def reliability_resampling(
             "Remedy: choose among the three."
         )
     values = as_responses(data, who=who, minimum_items=3 if "omega_total" in coefficients else 2)
-    complete = complete_rows(values, who=who, minimum_respondents=3)
+    complete = complete_rows(values, who=who, minimum_respondents=3, item_codes=item_codes)
     codes = as_item_codes(item_codes, values.shape[1], who=who)
     refuse_constant_items(complete.values, codes, who=who)
     if clusters is None:

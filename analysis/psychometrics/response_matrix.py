@@ -19,6 +19,8 @@ AnyArray = TypeVar("AnyArray", FloatArray, IntArray)
 
 #: Two items whose correlation is this near to ±1 carry the same information.
 _DUPLICATE_R = 1 - 1e-10
+#: Beyond this an answer's powers and their sums leave double precision; no measurement is that large.
+LARGEST = 1e60
 #: Eigenvalues below this share of the number of items count as zero (double precision leaves about 1e-14).
 _SINGULAR = 1e-10
 
@@ -68,7 +70,7 @@ def as_responses(data: npt.ArrayLike, *, who: str, minimum_items: int = 1) -> Fl
     Raises
     ------
     AnalysisInputError
-        Not numeric, not two-dimensional, too few columns, no rows, or an infinite value.
+        Not numeric, not two-dimensional, too few columns, no rows, or a value that is infinite or beyond 1e60.
     """
     try:
         values = np.asarray(data, dtype=np.float64)
@@ -89,10 +91,11 @@ def as_responses(data: npt.ArrayLike, *, who: str, minimum_items: int = 1) -> Fl
         )
     if n_rows == 0:
         raise AnalysisInputError(f"{who} requires respondents; got none. Remedy: collect forms or widen the selection.")
-    if np.isinf(values).any():
+    beyond = np.abs(values) > LARGEST  # NaN is not
+    if beyond.any():
         raise AnalysisInputError(
-            f"{who} requires finite answers; got infinite values in column(s) "
-            f"{_listed([str(i) for i in np.flatnonzero(np.isinf(values).any(axis=0))])}. Remedy: recode them to NaN."
+            f"{who} requires finite answers of at most {LARGEST:g}; got larger or infinite values in column(s) "
+            f"{_listed([str(i) for i in np.flatnonzero(beyond.any(axis=0))])}. Remedy: recode them to NaN."
         )
     return values
 

@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> Report:
         "s_cvi_ua_passes": result.s_cvi_ua_passes,
         "n_experts": result.n_experts,
         "n_items": result.n_items,
+        "n_used": result.n_experts,
+        "n_dropped": len(ratings) - result.n_experts,
         "notes": result.notes,
     }
     sections = _sections(result)

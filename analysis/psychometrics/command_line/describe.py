@@ -46,10 +46,13 @@ def run(arguments: argparse.Namespace) -> Report:
     items = describe_items(values, item_codes=names, scale_values=_points(values, ends), missing_by_reason=absences)
     points = next((item.points for item in items if item.points), ())
     notes = [f"{item.item}: {note}" for item in items for note in item.notes]
+    n_used = int((~np.isnan(values).all(axis=1)).sum())
     data = {
         "items": {item.item: item for item in items},
         "scale_values": points,
         "n_rows": len(values),
+        "n_used": n_used,  # rows with an answer to at least one item: each item is described by all its answers
+        "n_dropped": len(values) - n_used,
         "n_complete": int((~np.isnan(values).any(axis=1)).sum()),
     }
     sections = [

@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> Report:
             "pitfalls": result.pitfalls,
             "n_clinicians": result.n_clinicians,
             "z": result.z,
+            "n_used": len(pairs.patient),
+            "n_dropped": pairs.n_dropped,
             "notes": notes,
         },
         sections=[*_sections(result, reliable)],

@@ -32,10 +32,12 @@ def run(arguments: argparse.Namespace) -> Report:
         filled_keys(table, arguments.cluster),
         n_patients=_numbers(arguments.patients, "--patients"),
         n_items=_numbers(arguments.n_items, "--n-items") if arguments.n_items else None,
+        item_codes=names,
     )
     variances = [getattr(result, name) for name in _PARTS]
     return Report(
-        data={name: getattr(result, name) for name in result.__dataclass_fields__} | {"loglik": result.log_likelihood},
+        data={name: getattr(result, name) for name in result.__dataclass_fields__}
+        | {"loglik": result.log_likelihood, "admissible": min(variances) > 0},
         sections=[
             Section(
                 title="Variance components (REML)",

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+import numpy as np
+
 from analysis.psychometrics.command_line.keys import filled_keys
 from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
@@ -78,7 +80,17 @@ def run(arguments: argparse.Namespace) -> Report:
             scales[name]["clinician_means"] = means
             sections.append(_means_section(name, means))
             notes += [note for note in means.notes if note not in notes]
-    return Report(data={"scales": scales, "notes": notes}, sections=sections, notes=notes)
+    n_used = int((~np.isnan(values).all(axis=1)).sum())
+    data = {
+        "scales": scales,
+        "n_used": n_used,  # rows with a score on at least one scale
+        "n_dropped": len(values) - n_used,
+        "n_clinicians": len(set(clusters)),
+        "converged": bool(np.isfinite(result.between).all()),
+        "admissible": bool((result.between > 0).all()),
+        "notes": notes,
+    }
+    return Report(data=data, sections=sections, notes=notes)
 
 
 def _figures(result: ClinicianVariance, i: int) -> dict[str, Any]:
@@ -101,6 +113,8 @@ def _figures(result: ClinicianVariance, i: int) -> dict[str, Any]:
         "patients_needed_80": result.patients_needed[i, 1],
         "patients_needed_90": result.patients_needed[i, 2],
         "loglik": result.log_likelihood[i],
+        "converged": bool(np.isfinite(result.between[i])),
+        "admissible": bool(result.between[i] > 0),  # not on the edge of what a variance can be
     }
 
 

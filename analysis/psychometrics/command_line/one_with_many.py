@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> Report:
         n_draws=arguments.draws,
         rng=np.random.default_rng(arguments.seed),
     )
-    return _report(result)
+    return _report(result, dyads)
 
 
 def _wide(arguments: argparse.Namespace, table: Table) -> _Dyads:
@@ -139,9 +139,14 @@ def _long(arguments: argparse.Namespace, table: Table) -> _Dyads:
     return _Dyads(names=columns, patient=sides[0], clinician=sides[1], clusters=cluster_of)
 
 
-def _report(result: OneWithMany) -> Report:
-    scales = {name: _figures(result, i) for i, name in enumerate(result.names)}
+def _report(result: OneWithMany, dyads: _Dyads) -> Report:
+    scales = {name: _figures(result, i, len(dyads.patient)) for i, name in enumerate(result.names)}
+    n_used = int((~np.isnan(np.hstack([dyads.patient, dyads.clinician]))).any(axis=1).sum())
     shared = {
+        "n_used": n_used,  # dyads with a score of either side on at least one scale
+        "n_dropped": len(dyads.patient) - n_used,
+        "converged": bool(result.converged.all()),
+        "admissible": not bool(result.at_boundary.any()),
         "confidence": result.confidence,
         "n_draws": result.n_draws,
         "notes": result.notes,
@@ -195,8 +200,9 @@ def _triple(estimates: Any, i: int) -> tuple[float, float, float]:
     return float(estimates.estimate[i]), float(estimates.ci_lower[i]), float(estimates.ci_upper[i])
 
 
-def _figures(result: OneWithMany, i: int) -> dict[str, Any]:
+def _figures(result: OneWithMany, i: int, n_dyads: int) -> dict[str, Any]:
     """Return one scale's figures under flat names."""
+    n_used = int(result.n_complete[i] + result.n_patient_only[i] + result.n_clinician_only[i])
     figures: dict[str, Any] = {}
     for name in _CORRELATIONS:
         estimates = getattr(result, name)
@@ -212,7 +218,8 @@ def _figures(result: OneWithMany, i: int) -> dict[str, Any]:
         "mean_clinician_se": result.mean_se[i, 1],
         "loglik": result.log_likelihood[i],
         "n_clinicians": result.n_clinicians[i],
-        "n_used": result.n_complete[i] + result.n_patient_only[i] + result.n_clinician_only[i],
+        "n_used": n_used,
+        "n_dropped": n_dyads - n_used,  # dyads without a score of either side
         "n_complete": result.n_complete[i],
         "n_patient_only": result.n_patient_only[i],
         "n_clinician_only": result.n_clinician_only[i],
@@ -224,7 +231,12 @@ def _figures(result: OneWithMany, i: int) -> dict[str, Any]:
 def _halves_report(result: RelationshipAndError) -> Report:
     sides = ("patient", "clinician")
     return Report(
-        data={name: getattr(result, name) for name in result.__dataclass_fields__},
+        data={name: getattr(result, name) for name in result.__dataclass_fields__}
+        | {
+            "n_used": result.n_complete + result.n_patient_only + result.n_clinician_only,
+            "loglik": result.log_likelihood,
+            "admissible": abs(result.relationship_reciprocity) <= 1 and min(np.diag(result.relationship)) > 0,
+        },
         sections=[
             Section(
                 title="Shares of the variance of the mean of both halves",

@@ -12,6 +12,7 @@ from analysis.psychometrics.profile_similarity import (
     compare_profiles,
     compare_with_chance,
 )
+from analysis.psychometrics.response_matrix import FloatArray
 
 _PARTS = ("elevation", "scatter", "shape", "d_squared")
 
@@ -43,9 +44,17 @@ def run(arguments: argparse.Namespace) -> Report:
         n_draws=arguments.draws,
     )
     notes = list(dict.fromkeys([*pairs.notes, *chance.notes]))
-    means = [float(np.mean(values[~np.isnan(values)])) for values in (getattr(profiles, part) for part in _PARTS)]
+    means = [_mean_of_known(getattr(profiles, part)) for part in _PARTS]
+    n_used = int((profiles.n_components >= minimum).sum())
     return Report(
-        data={"dyads": pairs.keys, "profiles": profiles, "chance": chance, "notes": notes},
+        data={
+            "dyads": pairs.keys,
+            "profiles": profiles,
+            "chance": chance,
+            "n_used": n_used,
+            "n_dropped": len(pairs.patient) - n_used + pairs.n_dropped,
+            "notes": notes,
+        },
         sections=[
             Section(
                 title="Mean squared distance of the two profiles and its parts",
@@ -77,3 +86,8 @@ def run(arguments: argparse.Namespace) -> Report:
         ],
         notes=notes,
     )
+
+
+def _mean_of_known(values: FloatArray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

@@ -135,6 +135,9 @@ def run(arguments: argparse.Namespace) -> Report:
     notes = [f"{name}: {note}" for name, scale in judged.items() for note in scale["notes"]]
     sections = _sections(judged, arguments)
     data["model"] = None
+    whole_answer = data["total"] or next(iter(judged.values()))
+    data |= {"n_used": whole_answer["n_used"], "n_dropped": whole_answer["n_dropped"]}
+    data |= {state: all(scale[state] for scale in judged.values()) for state in ("converged", "admissible")}
     if model:
         fit = fit_model(
             model,
@@ -147,7 +150,8 @@ def run(arguments: argparse.Namespace) -> Report:
         notes += [f"model: {note}" for note in (*fit.notes, *found.notes)]
         data["model"] = _model_data(found) | {"converged": fit.converged, "admissible": fit.admissible}
         sections.append(_model_section(found))
-    return Report(data=data, sections=sections, notes=notes)
+        data |= {state: data[state] and data["model"][state] for state in ("converged", "admissible")}
+    return Report(data=data | {"notes": notes}, sections=sections, notes=notes)
 
 
 def _model_data(found: ModelReliability) -> dict[str, Any]:

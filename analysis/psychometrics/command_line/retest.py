@@ -58,7 +58,13 @@ def run(arguments: argparse.Namespace) -> Report:
         names=names,
         n_draws=arguments.draws,
     )
-    data: dict[str, Any] = {"retest": {result.name: result for result in results}}
+    with_both = ~np.isnan(first[stable] + second[stable])
+    n_used = int(with_both.any(axis=1).sum())
+    data: dict[str, Any] = {
+        "retest": {result.name: result for result in results},
+        "n_used": n_used,  # people with both occasions of at least one score; with an anchor, of the unchanged
+        "n_dropped": len(with_both) - n_used,
+    }
     sections = _retest_sections(results)
     notes = [f"{result.name}: {note}" for result in results for note in result.notes]
     if improved is not None:

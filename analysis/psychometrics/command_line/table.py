@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.response_matrix import FloatArray
+from analysis.psychometrics.response_matrix import LARGEST, FloatArray
 
 #: What files write where there is no value (R, SPSS, Stata, pandas, spreadsheets).
 MISSING = frozenset({"", "na", "nan", "n/a", "null", "none", ".", "#n/a", "#null!"})
@@ -95,6 +95,11 @@ class Table:
             raise AnalysisInputError(
                 f"{self.path}: column {name!r}, line {line}: {cell[:40]!r} is not a number{hint}. "
                 "Remedy: recode it, leave it empty if it is missing, or leave the column out."
+            )
+        if abs(value) > LARGEST or 0 < abs(value) < 1 / LARGEST:
+            raise AnalysisInputError(
+                f"{self.path}: column {name!r}, line {line}: {cell[:40]!r} is no measurement: its square cannot be "
+                f"told from {'infinity' if abs(value) > 1 else 'zero'}. Remedy: correct it, or leave it empty."
             )
         return value
 

@@ -189,6 +189,11 @@ def split_rows(
     if cluster is not None:
         texts = np.array([_as_label(entry) for entry in cluster], dtype=object)
         present &= texts != ""
+        if len(set(texts[present].tolist())) == 1:
+            raise AnalysisInputError(
+                f"{_WHO} requires two clusters or more; every row belongs to {texts[present][0]!r}. "
+                "Remedy: pass the column that tells the clusters apart, or leave the cluster out."
+            )
         clusters = np.unique(texts.astype(str), return_inverse=True)[1].astype(np.int64)
     parts: list[tuple[str, FloatArray, IntArray | None]] = []
     for label in dict.fromkeys(labels[present].tolist()):
@@ -246,7 +251,7 @@ def incomplete_group(
     empty = [name for name, column in zip(columns, rows.T, strict=True) if np.isnan(column).all()]
     if empty or not len(rows):
         raise AnalysisInputError(
-            f"{where}{_WHO} requires answers to every item; {', '.join(empty or columns)} has none. "
+            f"{where}{_WHO} requires answers to every item; nobody answered {', '.join(empty or columns)}. "
             "Remedy: take it out of the model."
         )
     try:
@@ -323,7 +328,7 @@ def check_enough_rows(rows: FloatArray, values: FloatArray, columns: Sequence[st
     empty = [name for name, column in zip(columns, values.T, strict=True) if np.isnan(column).all()]
     if empty:
         raise AnalysisInputError(
-            f"{_WHO} requires answers to every item; {', '.join(empty)} has none{where}. Remedy: take "
+            f"{_WHO} requires answers to every item; nobody answered {', '.join(empty)}{where}. Remedy: take "
             "it out of the model."
         )
     if len(rows) <= len(columns):

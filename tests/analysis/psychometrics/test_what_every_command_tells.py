@@ -1,0 +1,144 @@
+"""What every command's JSON says about its rows and its state; impossible numbers and single clusters refused."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.psychometrics.command_line.main import main
+from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.generalisability import generalisability
+
+ITEMS = "x1,x2,x3,x4"
+COMMANDS: dict[str, tuple[list[str], frozenset[str]]] = {
+    "describe": (["describe", "D", "--items", ITEMS], frozenset()),
+    "reliability": (["reliability", "D", "--scales", "a=x1,x2;b=x3,x4"], frozenset({"converged", "admissible"})),
+    "correlations": (["correlations", "D", "--items", ITEMS], frozenset()),
+    "agreement": (["agreement", "D", "D", "--key", "id", "--columns", "x1"], frozenset()),
+    "gaps": (["gaps", "D", "D", "--key", "id", "--columns", "x1"], frozenset()),
+    "profiles": (
+        ["profiles", "D", "D", "--key", "id", "--columns", ITEMS, "--cluster", "k", "--minimum-components", "3"],
+        frozenset(),
+    ),
+    "one-with-many": (
+        ["one-with-many", "D", "--patient", "x1,x2", "--clinician", "x3,x4", "--cluster", "k", "--draws", "0"],
+        frozenset({"converged", "admissible"}),
+    ),
+    "one-with-many of halves": (
+        ["one-with-many", "D", "--patient", "x1,x2", "--clinician", "x3,x4", "--cluster", "k", "--draws=0", "--halves"],
+        frozenset({"converged", "admissible"}),
+    ),
+    "multilevel": (["multilevel", "D", "--items", ITEMS, "--cluster", "k"], frozenset({"converged", "admissible"})),
+    "generalisability": (
+        ["generalisability", "D", "--items", ITEMS, "--cluster", "k"],
+        frozenset({"converged", "admissible"}),
+    ),
+    "retest": (["retest", "D", "--first", "x1,x2", "--second", "x3,x4", "--draws", "20"], frozenset()),
+    "content-validity": (["content-validity", "D", "--items", ITEMS, "--highest", "5"], frozenset()),
+}
+
+
+def write(folder: Path, name: str, **changed: list[object]) -> str:
+    """Write 60 rows of four related items, a clinician's key and a row's key, with columns replaced."""
+    rng = np.random.default_rng(4)
+    latent = rng.normal(size=(60, 1)) + 0.7 * np.repeat(rng.normal(size=(12, 1)), 5, axis=0)
+    answers = np.clip(np.rint(3 + latent + 0.7 * rng.normal(size=(60, 4))), 1, 5).astype(int)
+    columns: dict[str, list[object]] = {f"x{j + 1}": answers[:, j].tolist() for j in range(4)}
+    columns |= {"k": [f"c{row // 5}" for row in range(60)], "id": list(range(60))} | changed
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    path = folder / name
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def answer(capsys: pytest.CaptureFixture[str], path: str, words: list[str]) -> tuple[int, str, str]:
+    """Run a command on a file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        status = main([*(path if word == "D" else word for word in words), "--json"])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_rows_used_and_dropped_state_and_notes_stand_at_the_top(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command counts its rows and lists its notes where a program looks first; a fit also says how it ended."""
+    words, state = COMMANDS[name]
+    status, out, err = answer(capsys, write(tmp_path, "d.csv"), words)
+    data = json.loads(out)
+    assert (status, err) == (0, "")
+    assert isinstance(data["notes"], list)
+    assert data["n_used"] + data["n_dropped"] == 60
+    assert all(isinstance(data[key], bool) for key in state)
+
+
+def test_a_dyad_without_any_score_is_counted_as_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of sixty dyads one has neither side of the first scale and one has nothing at all."""
+    blank_first = [["", 3][row > 1] for row in range(60)]
+    blank_second = [["", 2][row > 0] for row in range(60)]
+    noisy = [str(row % 5 + row % 3) for row in range(60)]
+    varied = {
+        "x1": [v and noisy[i] for i, v in enumerate(blank_first)],
+        "x3": [v and noisy[-i - 1] for i, v in enumerate(blank_first)],
+        "x2": [v and noisy[(i * 7) % 60] for i, v in enumerate(blank_second)],
+        "x4": [v and noisy[(i * 11) % 60] for i, v in enumerate(blank_second)],
+    }
+    _, out, _ = answer(capsys, write(tmp_path, "d.csv", **varied), COMMANDS["one-with-many"][0])
+    data = json.loads(out)
+    assert (data["n_used"], data["n_dropped"]) == (59, 1)
+    assert (data["scales"]["x1"]["n_used"], data["scales"]["x1"]["n_dropped"]) == (58, 2)
+
+
+@pytest.mark.parametrize("number", ["1e200", "-1e61", "1e-200"])
+def test_a_number_whose_square_leaves_double_precision_is_refused_with_its_place(
+    number: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One slip of the keyboard must neither overflow into warnings nor become a silent NaN."""
+    path = write(tmp_path, "d.csv", x2=[1, 2, number, *([3, 4, 5] * 19)])
+    for words, _ in COMMANDS.values():
+        if not any("x2" in word for word in words):
+            continue
+        status, out, err = answer(capsys, path, words)
+        assert (status, out) == (2, "")
+        assert "column 'x2', line 4" in err
+        assert "Remedy" in err
+
+
+def test_a_matrix_with_such_a_number_is_refused() -> None:
+    """The functions refuse what the reader of files refuses."""
+    data = np.ones((9, 3))
+    data[2, 1] = 1e100
+    with pytest.raises(AnalysisInputError, match=r"at most 1e\+60; got larger or infinite values in column\(s\) 1"):
+        generalisability(data, np.arange(9))
+
+
+@pytest.mark.parametrize("name", ["reliability", "generalisability"])
+def test_an_item_that_nobody_answered_is_named_as_in_the_file(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """'item 2' would make the reader count columns."""
+    status, _, err = answer(capsys, write(tmp_path, "d.csv", x2=[""] * 60), COMMANDS[name][0])
+    assert status == 2
+    assert "nobody answered (x2)" in err
+
+
+def test_profiles_that_are_all_flat_are_undefined_with_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without any shape there is no mean of shapes, and no warning of NumPy's either."""
+    flat = {f"x{j}": [3] * 60 for j in range(1, 5)}
+    status, out, err = answer(capsys, write(tmp_path, "d.csv", **flat), COMMANDS["profiles"][0])
+    assert (status, err) == (0, "")
+    assert any("60 dyad(s) with a flat profile" in note for note in json.loads(out)["notes"])
+
+
+def test_one_cluster_is_refused_by_the_cluster_robust_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors robust to dependence within clusters need clusters to compare."""
+    words = ["cfa", "D", "--model", "f =~ x1 + x2 + x3 + x4", "--cluster", "k"]
+    status, _, err = answer(capsys, write(tmp_path, "d.csv", k=["one"] * 60), words)
+    assert status == 2
+    assert "two clusters or more; every row belongs to 'one'" in err
