@@ -13,6 +13,7 @@ from analysis.psychometrics.sem import (
     fit_model,
     modification_indices,
     residual_correlations,
+    standardised_solution,
 )
 from analysis.psychometrics.sem.estimation import Estimator
 from analysis.psychometrics.sem.parameter_table import GROUP_EQUAL
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--modindices", nargs="?", type=float, const=3.84, metavar="LEAST", help="modification indices of at least this"
+    )
+    parser.add_argument(
+        "--standardized", action="store_true", help="the standardised solution with standard errors of its own"
     )
     parser.add_argument("--residuals", action="store_true", help="observed minus implied correlations")
     parser.add_argument("--scores", action="store_true", help="factor scores of every row")
@@ -164,6 +168,8 @@ def run(arguments: argparse.Namespace) -> Report:
     data, sections = as_data(fit), as_sections(fit)
     if arguments.modindices is not None:
         _add_modification_indices(fit, arguments.modindices, data, sections)
+    if arguments.standardized:
+        _add_standardised(fit, data, sections)
     if arguments.residuals:
         _add_residuals(fit, data, sections)
     if arguments.scores:
@@ -187,6 +193,31 @@ def _add_modification_indices(fit: ModelFit, least: float, data: dict[str, objec
             rows=[
                 (f"{entry.lhs} {entry.op} {entry.rhs}", entry.group, entry.mi, entry.epc, entry.sepc_lv, entry.sepc_all)
                 for entry in found
+            ],
+        )
+    )
+
+
+def _add_standardised(fit: ModelFit, data: dict[str, object], sections: list[Section]) -> None:
+    """The standardised solution, standard errors by the delta method."""
+    found = standardised_solution(fit)
+    data["standardized"] = found
+    sections.append(
+        Section(
+            title="Standardised solution (all variables)",
+            columns=("parameter", "group", "est.std", "se", "z", "p", "lower", "upper"),
+            rows=[
+                (
+                    f"{row.lhs} {row.op} {row.rhs}".strip(),
+                    row.group,
+                    row.est_std,
+                    row.se,
+                    row.z,
+                    row.pvalue,
+                    row.ci_lower,
+                    row.ci_upper,
+                )
+                for row in found
             ],
         )
     )

@@ -21,7 +21,8 @@ True
   then `fit_model(syntax, sample=sample, …)`: with ordinal items the polychorics and their covariance matrix cost most.
 - Covariances instead of data: `fit_model(syntax, moments=Moments(covariance=…, n=…), item_codes=…)`.
 - `compare_models(fit1, fit0)` tests nested models (scaled as their own tests are) and gives ΔCFI and the like.
-- `modification_indices(fit)`, `residual_correlations(fit)`, `factor_scores(fit, data, item_codes=…)`.
+- `modification_indices(fit)`, `standardised_solution(fit)` (with standard errors), `residual_correlations(fit)`,
+  `factor_scores(fit, data, item_codes=…)`.
 
 A solution that did not converge, is not identified or not admissible is returned, with a note that names the parameter;
 input that cannot be used raises `AnalysisInputError`.
@@ -33,6 +34,7 @@ from analysis.psychometrics.sem.factor_scores import FactorScores, factor_scores
 from analysis.psychometrics.sem.modification import ModificationIndex, modification_indices
 from analysis.psychometrics.sem.residuals import residual_correlations
 from analysis.psychometrics.sem.sample_statistics import Moments, SampleStatistics
+from analysis.psychometrics.sem.standardised_solution import StandardisedEstimate, standardised_solution
 
 __all__ = [
     "FactorScores",
@@ -42,10 +44,12 @@ __all__ = [
     "Moments",
     "ParameterEstimate",
     "SampleStatistics",
+    "StandardisedEstimate",
     "compare_models",
     "factor_scores",
     "fit_model",
     "modification_indices",
     "prepare_sample",
     "residual_correlations",
+    "standardised_solution",
 ]

@@ -680,7 +680,7 @@ def assemble_fit(
     for position, row in enumerate(table.rows):
         if row.free:
             estimates[position] = minimum.theta[row.free - 1]
-    variances = _implied_scales(table, states, layouts, estimates)
+    variances = complete_scales(table, states, layouts, estimates)
     by_latent, by_all = standardised(table, estimates, variances)
     covariance = inference.covariance if identified else None
     remarks = list(notes)
@@ -771,10 +771,10 @@ def exogenous_places(table: ParameterTable) -> list[IndexArray]:
 def implied_variances(fit: ModelFit) -> list[FloatArray]:
     """Return for every group the model-implied variances of all variables, observed then latent."""
     estimates = np.array([row.est for row in fit.parameters[: len(fit.table.rows)]])
-    return _implied_scales(fit.table, fit.states, fit.layouts, estimates)
+    return complete_scales(fit.table, fit.states, fit.layouts, estimates)
 
 
-def _implied_scales(
+def complete_scales(
     table: ParameterTable, states: Sequence[GroupState], layouts: Sequence[GroupLayout], estimates: FloatArray
 ) -> list[FloatArray]:
     """Complete the estimates by what follows for ordinal items, and return all variables' implied variances.
