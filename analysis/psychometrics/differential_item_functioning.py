@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.graded_response import fit_graded_response
@@ -299,13 +299,13 @@ def _test_item(
         n_used=len(answers),
         chisq_uniform=statistics[0],
         df_uniform=df,
-        pvalue_uniform=float(chi2.sf(statistics[0], df)),
+        pvalue_uniform=float(chdtrc(df, max(statistics[0], 0.0))),
         chisq_nonuniform=statistics[1],
         df_nonuniform=df,
-        pvalue_nonuniform=float(chi2.sf(statistics[1], df)),
+        pvalue_nonuniform=float(chdtrc(df, max(statistics[1], 0.0))),
         chisq_total=statistics[2],
         df_total=2 * df,
-        pvalue_total=float(chi2.sf(statistics[2], 2 * df)),
+        pvalue_total=float(chdtrc(2 * df, max(statistics[2], 0.0))),
         pvalue_total_adjusted=float("nan"),
         r2_matching=1 - alone / null,
         delta_r2_uniform=(uniform - alone) / -null,

@@ -12,8 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq, minimize
-from scipy.special import chndtr
-from scipy.stats import chi2
+from scipy.special import chdtrc, chndtr
 
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import (
@@ -440,7 +439,7 @@ def bartlett_sphericity(
     n_items = len(matrix)
     df = n_items * (n_items - 1) // 2
     chisq = max(-(n_used - 1 - (2 * n_items + 5) / 6) * float(np.linalg.slogdet(matrix)[1]), 0.0)
-    return BartlettSphericity(chisq=chisq, df=df, pvalue=float(chi2.sf(chisq, df)))
+    return BartlettSphericity(chisq=chisq, df=df, pvalue=float(chdtrc(df, max(chisq, 0.0))))
 
 
 def _solution(
@@ -574,7 +573,7 @@ def _fit(matrix: FloatArray, common: FloatArray, *, n_factors: int, n_used: int)
     return _Fit(
         chisq=chisq,
         df=df,
-        pvalue=float(chi2.sf(chisq, df)) if df else nan,
+        pvalue=float(chdtrc(df, max(chisq, 0.0))) if df else nan,
         chisq_null=null_factor * null_discrepancy,
         rmsea=rmsea,
         rmsea_ci_lower=lower,

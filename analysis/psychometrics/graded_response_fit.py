@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.graded_response import (
@@ -115,7 +115,7 @@ def graded_item_fit(
         item_codes=model.item_codes,
         s_x2=read_only(s_x2),
         df=read_only(df),
-        p_value=read_only(np.where(df > 0, chi2.sf(s_x2, np.maximum(df, 1)), np.nan)),
+        p_value=read_only(np.where(df > 0, chdtrc(np.maximum(df, 1), np.maximum(s_x2, 0.0)), np.nan)),
         rmsea=read_only(np.where(df > 0, rmsea, np.nan)),
         n_used=n_used,
         n_dropped=len(complete) - n_used,

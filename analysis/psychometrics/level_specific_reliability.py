@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.few_clinicians import MINIMUM_FOR_BETWEEN_MODEL
@@ -230,7 +230,7 @@ def level_specific_omega(
         residuals_between=read_only(model.residuals_between),
         chisq=chisq,
         df=df,
-        pvalue=float(chi2.sf(chisq, df)) if df else float("nan"),
+        pvalue=float(chdtrc(df, max(chisq, 0.0))) if df else float("nan"),
         covariances=levels,
         converged=levels.converged and model.converged,
         admissible=levels.converged and model.converged and bool((model.residuals_within > 0).all()),

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, ndtri, stdtrit
-from scipy.stats import rankdata
 
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.few_clinicians import ClinicianGroups, group_by_clinician, rules_for
@@ -78,9 +77,9 @@ def responsiveness_auc(
     notes: list[str] = []
     if min(m, n) < MINIMUM_PER_GROUP:
         notes.append(f"{m} improved and {n} the same: {MINIMUM_PER_GROUP} of each are needed for a verdict")
-    ranks = rankdata(np.concatenate([x, y]))
-    v10 = (ranks[:m] - rankdata(x)) / n
-    v01 = 1 - (ranks[m:] - rankdata(y)) / m
+    ranks = _midranks(np.concatenate([x, y]))
+    v10 = (ranks[:m] - _midranks(x)) / n
+    v01 = 1 - (ranks[m:] - _midranks(y)) / m
     auc = float(v10.mean())
     se, degrees, method = np.nan, np.inf, "DeLong"
     if min(m, n) < 2:
@@ -114,6 +113,13 @@ def responsiveness_auc(
         confidence=confidence,
         notes=tuple(notes),
     )
+
+
+def _midranks(values: FloatArray) -> FloatArray:
+    """Return ranks from 1, the mean of their ranks for equal values (`scipy.stats.rankdata`, without its import)."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[place], dtype=np.float64)
 
 
 def _clustered_se(

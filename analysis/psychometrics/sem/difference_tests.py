@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import FloatArray
@@ -108,7 +108,7 @@ def compare_models(first: ModelFit, second: ModelFit, *, method: Method | None =
     return ModelComparison(
         chisq_diff=statistic,
         df_diff=df_diff,
-        pvalue=float(chi2.sf(statistic, df_diff)) if df_diff > 0 and math.isfinite(statistic) else math.nan,
+        pvalue=float(chdtrc(df_diff, max(statistic, 0.0))) if df_diff > 0 and math.isfinite(statistic) else math.nan,
         method=chosen,
         scaling_factor=factor,
         shift=shift,

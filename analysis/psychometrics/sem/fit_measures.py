@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import chndtr
-from scipy.stats import chi2
+from scipy.special import chdtrc, chdtri, chndtr
 
 from analysis.psychometrics.response_matrix import FloatArray
 
@@ -26,7 +25,7 @@ class StandardTest:
     @property
     def pvalue(self) -> float:
         """P(χ²_df > chisq), undefined without degrees of freedom."""
-        return float(chi2.sf(self.chisq, self.df)) if self.df > 0 and math.isfinite(self.chisq) else _NAN
+        return float(chdtrc(self.df, max(self.chisq, 0.0))) if self.df > 0 and math.isfinite(self.chisq) else _NAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,7 @@ class ScaledTest:
     @property
     def pvalue(self) -> float:
         """P(χ²_df > chisq)."""
-        return float(chi2.sf(self.chisq, self.df)) if self.df > 0 and math.isfinite(self.chisq) else _NAN
+        return float(chdtrc(self.df, max(self.chisq, 0.0))) if self.df > 0 and math.isfinite(self.chisq) else _NAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,7 +360,7 @@ def other_measures(
     result: dict[str, float] = {}
     for name, alpha in (("cn_05", 0.05), ("cn_01", 0.01)):
         defined = test.df > 0 and test.chisq > 0
-        result[name] = float(chi2.ppf(1 - alpha, test.df)) / (test.chisq / n) + 1 if defined else _NAN
+        result[name] = float(chdtri(test.df, alpha)) / (test.chisq / n) + 1 if defined else _NAN
     result["mfi"] = math.exp(-0.5 * (test.chisq - test.df) / n)
     if categorical:
         result["wrmr"] = math.sqrt(test.chisq / n_moments) if n_moments else _NAN

@@ -1,6 +1,8 @@
 """What every command's JSON says about its rows and its state; impossible numbers and single clusters refused."""
 
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -142,3 +144,15 @@ def test_one_cluster_is_refused_by_the_cluster_robust_fit(tmp_path: Path, capsys
     status, _, err = answer(capsys, write(tmp_path, "d.csv", k=["one"] * 60), words)
     assert status == 2
     assert "two clusters or more; every row belongs to 'one'" in err
+
+
+def test_no_module_waits_for_scipy_stats() -> None:
+    """`scipy.stats` takes a second to load: every command would begin with it."""
+    program = (
+        "import pkgutil, importlib, sys, analysis.psychometrics as p\n"
+        "for m in pkgutil.walk_packages(p.__path__, 'analysis.psychometrics.'):\n"
+        "    m.name.endswith('__main__') or importlib.import_module(m.name)\n"
+        "print('scipy.stats' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
