@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
@@ -27,6 +28,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)
         picture_questionnaires(browser, demo)
         picture_researcher(browser, demo)
+        picture_office(browser, demo)
         browser.close()
 
 
@@ -42,6 +44,26 @@ def picture_questionnaires(browser: Browser, demo: dict[str, dict[str, str]]) ->
         page.wait_for_url("**/page/**")
         page.locator("fieldset label.option").nth(3).click()
         page.screenshot(path=IMAGES / f"{name}.png")
+        page.close()
+
+
+def picture_office(browser: Browser, demo: dict[str, Any]) -> None:
+    """What coordinators, admins and auditors work with."""
+    for role, pages in (
+        ("coordinator", {"day-list": "visits/list/", "participation": "participation/"}),
+        ("admin", {"settings": "settings/"}),
+        ("auditor", {"audit": "audit/"}),
+    ):
+        page = browser.new_page(viewport=DESK, locale="en-US")
+        person = next(one for one in demo["staff"] if one["role"] == role)
+        page.goto(f"{demo['base_url']}/login/")
+        page.fill("input[name=username]", person["username"])
+        page.fill("input[name=password]", person["password"])
+        page.press("input[name=password]", "Enter")
+        page.wait_for_url(lambda url: "/login/" not in url)
+        for name, path in pages.items():
+            page.goto(f"{demo['base_url']}/studies/{demo['study']}/{path}")
+            page.screenshot(path=IMAGES / f"{name}.png")
         page.close()
 
 

@@ -225,7 +225,7 @@ def test_reading_aloud_on_a_tap_only(platform: Platform, contexts: Any) -> None:
     assert [one for one in page.evaluate("window.spoken") if one != ["cancel"]] == []
     page.context.set_offline(True)
     item = INSTRUMENT.form_items("short")[0]
-    for language, name, skip in (("en", "Al", "I’d rather skip"), ("es", "Ana", "Prefiero saltarla")):
+    for language, name, last in (("en", "Al", "I’d rather skip"), ("es", "Ana", "Prefiero saltarla")):
         page.locator(f".languages button[value={language}]").click()
         expect(page.locator("html")).to_have_attribute("lang", language)
         page.evaluate("window.spoken.length = 0")
@@ -234,7 +234,7 @@ def test_reading_aloud_on_a_tap_only(platform: Platform, contexts: Any) -> None:
         words = [one[1] for one in spoken]
         assert item.text[Role.PATIENT][language] in words
         assert [option.label[Role.PATIENT][language] for option in INSTRUMENT.scale] == words[-8:-3]
-        assert words[-1] == skip
+        assert words[-1] == last
         assert {(one[0][:2], one[2]) for one in spoken} == {(language, name)}
         page.locator(".aloud").click()
         assert page.evaluate("window.spoken").pop() == ["cancel"]
