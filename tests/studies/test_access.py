@@ -68,6 +68,7 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "member_invite": ("get", {ADMIN}),
     "invitation_withdraw": ("post", {ADMIN}),
     "day_list": ("get", {ADMIN, COORDINATOR}),
+    "hand_over": ("post", {ADMIN, COORDINATOR}),
     "day_list_confirm": ("post", {ADMIN, COORDINATOR}),
     "participation": ("get", {ADMIN, RESEARCHER, COORDINATOR, AUDITOR}),
     "non_participation_new": ("get", {ADMIN, COORDINATOR}),
@@ -109,6 +110,7 @@ def make_place(code: str) -> Place:
             "wave_edit": [kit.wave.pk],
             "clinician_edit": [kit.clinicians[0].pk],
             "day_list_confirm": [uuid4()],
+            "hand_over": [administration_of(visit, Role.PATIENT).pk],
             "invitation_withdraw": [make_invitation(kit, users[ADMIN]).pk],
         },
     )
