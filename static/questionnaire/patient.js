@@ -622,7 +622,9 @@
       if (isShell) waitForServer();
       return;
     }
+    const isOtherLanguage = document.documentElement.lang !== language && !isShell;
     document.documentElement.lang = language;
+    if (isOtherLanguage && shown) document.querySelector("#tools").innerHTML = text.tools;
     ready = true;
     body.dataset.keeping = "here";
     if (isShell && kept.session.stamp) showStamp();
@@ -636,10 +638,11 @@
       const address = new URL(shown.getAttribute("action"), location.href);
       const number = Number(address.pathname.match(/page\/(\d+)/)[1]);
       fromReview = address.searchParams.has("review");
-      if (kept.waiting.length) showQuestion(number);
+      const [code] = text.pages[number - 1].codes;
+      // As the server shows it, unless an answer to it still waits here.
+      if (isOtherLanguage || kept.waiting.some((one) => one.item === code)) showQuestion(number);
       else {
         here = number;
-        const [code] = text.pages[number - 1].codes;
         timesShown.set(code, 1);
         offerReading();
         startClock();

@@ -132,9 +132,15 @@ def test_question_answers_and_next_are_in_sight_on_a_tablet(platform: Platform, 
     wait_until(
         lambda: stored(platform, visit["dyad"], Role.PATIENT)["status"] == "started", seconds=10, what="the start"
     )
-    for language in ("English", "Español"):
+    for language, name in (("en", "English"), ("es", "Español")):
         page.goto(f"{visit['patient_url']}page/1/")
-        page.get_by_role("button", name=language).click()
+        page.get_by_role("button", name=name).click()
+        expect(page.locator("html")).to_have_attribute("lang", language)
+        wait_until(
+            lambda code=language: stored(platform, visit["dyad"], Role.PATIENT)["language"] == code,  # type: ignore[misc]
+            seconds=10,
+            what="the language",
+        )
         for number in (1, 5, 28, 50):
             page.goto(f"{visit['patient_url']}page/{number}/")
             labels = page.locator("fieldset label.option")
