@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import fdtri, ndtri, stdtrit
 
-from analysis.psychometrics.dyads import as_two_roles, listed, reading_of
+from analysis.psychometrics.dyads import as_two_roles, reading_of
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.few_clinicians import ClinicianGroups, group_by_clinician, rules_for
 from analysis.psychometrics.resampling import bootstrap_clinicians
-from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, complete_rows, read_only
+from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, complete_rows, listed, read_only
 
 #: More points than this are a measurement, not a response scale: kappa and AC2 are then undefined.
 MAXIMUM_CATEGORIES: Final = 101

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from analysis.psychometrics.agreement import Estimates, groups_to_resample, require_confidence
-from analysis.psychometrics.dyads import as_two_roles, listed
+from analysis.psychometrics.dyads import as_two_roles
 from analysis.psychometrics.few_clinicians import ClinicianGroups, rules_for
 from analysis.psychometrics.one_way import ClinicianSums, fit_one_way, sum_by_clinician
 from analysis.psychometrics.resampling import bootstrap_clinicians
-from analysis.psychometrics.response_matrix import AnyArray, FloatArray, IntArray, as_item_codes, read_only
+from analysis.psychometrics.response_matrix import AnyArray, FloatArray, IntArray, as_item_codes, listed, read_only
 
 #: Limits of agreement lie this many standard deviations from the bias.
 LIMIT_MULTIPLIER: Final = 1.96

@@ -96,6 +96,11 @@ def content_validity(
     ([1.0, 0.83], 0.82, 0.5)
     """
     who = "content_validity"
+    if not lowest < relevant_from <= highest:
+        raise AnalysisInputError(
+            f"{who} requires a scale from its lowest to its highest rating with the first relevant one between; got "
+            f"{lowest:g} to {highest:g}, relevant from {relevant_from:g}. Remedy: on 1 to 4, relevant from 3."
+        )
     values = as_responses(ratings, who=who)
     codes = as_item_codes(item_codes, values.shape[1], who=who)
     rated = ~np.isnan(values)

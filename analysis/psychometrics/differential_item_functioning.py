@@ -12,7 +12,7 @@ from scipy.special import chdtrc
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.graded_response import fit_graded_response
 from analysis.psychometrics.proportional_odds import ProportionalOdds, fit_proportional_odds
-from analysis.psychometrics.response_matrix import FloatArray, as_item_codes, as_responses, read_only
+from analysis.psychometrics.response_matrix import FloatArray, as_item_codes, as_responses, listed, read_only
 
 Matching = Literal["total", "rest", "eap"]
 
@@ -202,7 +202,7 @@ def _ordered_groups(label: npt.NDArray[np.str_], reference: str | None, *, who: 
     small = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < 10]
     if small:
         raise AnalysisInputError(
-            f"{who} requires at least ten respondents a group; got {', '.join(small)}. "
+            f"{who} requires at least ten respondents a group; got {listed(small)}. "
             "Remedy: merge small groups, or leave them out."
         )
     if reference is not None and reference not in names:

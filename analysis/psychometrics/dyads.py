@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_responses, read_only
+from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_responses, listed, read_only
 
 #: What the clinician's item asks for: the clinician's own view, or a guess at the patient's.
 Perspective = Literal["self_report", "meta_perception"]
@@ -123,11 +123,6 @@ def reading_of(perspective: str | None) -> str:
         f"A clinician's perspective must be self_report or meta_perception; got {perspective!r}. Remedy: say whether "
         "the clinician's item reports the clinician's own view or guesses the patient's."
     )
-
-
-def listed(names: Sequence[str], limit: int = 8) -> str:
-    """Join names for a message; a long list is cut with its length."""
-    return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])} and {len(names) - limit} more"
 
 
 def _as_columns(values: npt.ArrayLike) -> npt.ArrayLike:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from analysis.psychometrics.agreement import Estimates, groups_to_resample, require_confidence
-from analysis.psychometrics.dyads import as_two_roles, listed
+from analysis.psychometrics.dyads import as_two_roles
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.few_clinicians import ClinicianGroups, rules_for
 from analysis.psychometrics.reliability import standard_error_of_measurement
 from analysis.psychometrics.resampling import bootstrap_clinicians
-from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, read_only
+from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, listed, read_only
 
 #: A gap is reliable when it lies this many standard errors from the mean gap.
 RELIABLE_GAP_Z: Final = 1.96

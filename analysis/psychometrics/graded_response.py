@@ -25,7 +25,7 @@ from analysis.psychometrics.graded_response_likelihood import (
     tabulate,
     trait_distributions,
 )
-from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses, read_only
+from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses, listed, read_only
 
 StandardErrors = Literal["observed", "crossproduct", "none"]
 
@@ -440,7 +440,7 @@ def _numbered_groups(
         )
     found, counts = np.unique(label[answered & (label != "")], return_counts=True)
     if len(found) < 2 or counts.min() < 10:
-        sizes = ", ".join(f"{name} ({count})" for name, count in zip(found, counts, strict=True)) or "none"
+        sizes = listed([f"{name} ({count})" for name, count in zip(found, counts, strict=True)]) or "none"
         raise AnalysisInputError(
             f"{who} requires at least two groups of ten or more respondents with answers; got {sizes}. "
             "Remedy: check the group column, merge small groups, or leave groups out."

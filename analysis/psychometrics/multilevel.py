@@ -10,11 +10,10 @@ import numpy.typing as npt
 from scipy.special import fdtri, ndtri
 
 from analysis.psychometrics.agreement import Estimates, require_confidence
-from analysis.psychometrics.dyads import listed
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.few_clinicians import group_by_clinician, rules_for
 from analysis.psychometrics.one_way import ClinicianSums, find_zero, fit_one_way, sum_by_clinician
-from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses, read_only
+from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses, listed, read_only
 
 #: The reliabilities for which the number of patients is worked out: group feedback, comparison, single decisions.
 RELIABILITIES: Final = (0.70, 0.80, 0.90)

@@ -14,7 +14,7 @@ from analysis.psychometrics.bivariate_reml import (
     clinician_moments,
     fit_bivariate,
 )
-from analysis.psychometrics.dyads import as_two_roles, listed
+from analysis.psychometrics.dyads import as_two_roles
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.few_clinicians import (
     MINIMUM_FOR_BOOTSTRAP,
@@ -25,7 +25,7 @@ from analysis.psychometrics.few_clinicians import (
     rules_for,
 )
 from analysis.psychometrics.resampling import ClusterBootstrap, bootstrap_clinicians
-from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, read_only
+from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, listed, read_only
 
 #: A variance between clinicians below this share of the whole counts as none.
 _TOUCHES_ZERO: Final = 1e-6

@@ -95,7 +95,7 @@ def as_responses(data: npt.ArrayLike, *, who: str, minimum_items: int = 1) -> Fl
     if beyond.any():
         raise AnalysisInputError(
             f"{who} requires finite answers of at most {LARGEST:g}; got larger or infinite values in column(s) "
-            f"{_listed([str(i) for i in np.flatnonzero(beyond.any(axis=0))])}. Remedy: recode them to NaN."
+            f"{listed([str(i) for i in np.flatnonzero(beyond.any(axis=0))])}. Remedy: recode them to NaN."
         )
     return values
 
@@ -113,7 +113,7 @@ def as_item_codes(item_codes: Sequence[str] | None, n_items: int, *, who: str) -
     if len(set(codes)) != len(codes):
         repeated = sorted({code for code in codes if codes.count(code) > 1})
         raise AnalysisInputError(
-            f"{who} requires each item once; got {_listed(repeated)} repeatedly. Remedy: drop the repeated columns."
+            f"{who} requires each item once; got {listed(repeated)} repeatedly. Remedy: drop the repeated columns."
         )
     return codes
 
@@ -141,7 +141,7 @@ def complete_rows(
         blank = np.flatnonzero(np.isnan(values).all(axis=0))
         if len(blank):
             codes = as_item_codes(item_codes, values.shape[1], who=who)
-            remedy = f"leave out what nobody answered ({_listed([codes[position] for position in blank])})."
+            remedy = f"leave out what nobody answered ({listed([codes[position] for position in blank])})."
         else:
             remedy = "collect more forms, or leave out the items that most forms lack."
         raise AnalysisInputError(
@@ -162,7 +162,7 @@ def refuse_constant_items(values: FloatArray, codes: Sequence[str], *, who: str)
     if constant:
         raise AnalysisInputError(
             f"{who} requires items that vary between respondents; constant or empty among the rows used: "
-            f"{_listed(constant)}. Remedy: leave these items out, or wait for more forms."
+            f"{listed(constant)}. Remedy: leave these items out, or wait for more forms."
         )
 
 
@@ -317,7 +317,7 @@ def smooth_to_positive_definite(matrix: FloatArray) -> FloatArray:
     return symmetric
 
 
-def _listed(names: Sequence[str], limit: int = 8) -> str:
+def listed(names: Sequence[str], limit: int = 8) -> str:
     """Join names for a message; a long list is cut with its length."""
     if len(names) <= limit:
         return ", ".join(names)

@@ -8,7 +8,7 @@ import numpy as np
 from analysis.psychometrics.actor_partner import ActorPartnerModel, fit_actor_partner
 from analysis.psychometrics.bivariate_intercepts import BivariateIntercepts
 from analysis.psychometrics.command_line.coefficients import coefficient_rows, coefficient_table, wald_entry
-from analysis.psychometrics.command_line.keys import refuse_repeated
+from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeated
 from analysis.psychometrics.command_line.options import add_data, add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
@@ -34,12 +34,18 @@ def run(arguments: argparse.Namespace) -> Report:
     table = read_table(arguments.data)
     predictors = _two(arguments.predictor, "--predictor")
     outcomes = _two(arguments.outcome, "--outcome")
+    twice = [name for name in outcomes if name in predictors]
+    if twice:
+        raise AnalysisInputError(
+            f"--outcome names {twice[0]!r}, which --predictor names, too: it predicts itself without error. "
+            "Remedy: name other outcomes."
+        )
     if arguments.key:
         refuse_repeated(table, arguments.key)
     model = fit_actor_partner(
         table.numeric(predictors),
         table.numeric(outcomes),
-        clinicians=table.text(arguments.cluster) if arguments.cluster else None,
+        clinicians=filled_keys(table, arguments.cluster) if arguments.cluster else None,
         rng=np.random.default_rng(arguments.seed),
         n_draws=arguments.draws,
         interval=arguments.interval,

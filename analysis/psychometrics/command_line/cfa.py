@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from analysis.psychometrics.command_line.options import add_data, split_names
+from analysis.psychometrics.command_line.options import add_data, finite_number, split_names
 from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.table import Table, read_table
 from analysis.psychometrics.errors import AnalysisInputError
@@ -52,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--auto", choices=("cfa", "sem", "growth"), default="cfa", help="defaults that complete the model"
     )
     parser.add_argument(
-        "--modindices", nargs="?", type=float, const=3.84, metavar="LEAST", help="modification indices of at least this"
+        "--modindices",
+        nargs="?",
+        type=finite_number,
+        const=3.84,
+        metavar="LEAST",
+        help="modification indices of at least this",
     )
     parser.add_argument(
         "--standardized", action="store_true", help="the standardised solution with standard errors of its own"

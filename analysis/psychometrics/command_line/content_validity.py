@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items
+from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, finite_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.content_validity import ContentValidity, ItemSorting, content_validity, sort_items
@@ -18,9 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows", choices=("experts", "items"), default="experts", help="what a row is (default experts)"
     )
     parser.add_argument("--item", metavar="COL", help="with --rows items: the column that names the item")
-    parser.add_argument("--relevant-from", type=float, default=3.0, help="ratings that count as relevant (default 3)")
-    parser.add_argument("--lowest", type=float, default=1.0, help="lowest rating (default 1)")
-    parser.add_argument("--highest", type=float, default=4.0, help="highest rating (default 4)")
+    parser.add_argument(
+        "--relevant-from", type=finite_number, default=3.0, help="ratings that count as relevant (default 3)"
+    )
+    parser.add_argument("--lowest", type=finite_number, default=1.0, help="lowest rating (default 1)")
+    parser.add_argument("--highest", type=finite_number, default=4.0, help="highest rating (default 4)")
     parser.add_argument("--sorting", metavar="SORTING.csv", help="a row an expert, a column an item, components in it")
     parser.add_argument("--intended", metavar="KEY.csv", help="columns item and component: where each item belongs")
 

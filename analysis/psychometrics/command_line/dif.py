@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, split_names
+from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, finite_number, split_names
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.differential_item_functioning import COSMIN_DELTA_R2, ordinal_logistic_dif
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--criterion",
-        type=float,
+        type=finite_number,
         default=COSMIN_DELTA_R2,
         help="flag an item from this rise of McFadden's R² (default 0.02, COSMIN)",
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.command_line.options import add_seed, split_names, whole_number
+from analysis.psychometrics.command_line.options import add_seed, finite_number, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.two_files import PairedFiles, add_two_files, read_two_files
 from analysis.psychometrics.errors import AnalysisInputError
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_two_files(parser)
     parser.add_argument("--reliability-patient", metavar="R,…", help="reliability of each column, patients (omega)")
     parser.add_argument("--reliability-clinician", metavar="R,…", help="the same, clinicians")
-    parser.add_argument("--lowest", type=float, default=0.0, help="lowest possible score (default 0)")
-    parser.add_argument("--highest", type=float, default=100.0, help="highest possible score (default 100)")
+    parser.add_argument("--lowest", type=finite_number, default=0.0, help="lowest possible score (default 0)")
+    parser.add_argument("--highest", type=finite_number, default=100.0, help="highest possible score (default 100)")
     parser.add_argument("--draws", type=whole_number(least=20), default=2000, help="resamples (default 2000)")
     add_seed(parser)
 

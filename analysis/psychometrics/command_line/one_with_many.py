@@ -10,7 +10,7 @@ from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeate
 from analysis.psychometrics.command_line.options import add_data, add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import Table, read_table
-from analysis.psychometrics.dyads import listed, pair_dyads
+from analysis.psychometrics.dyads import pair_dyads
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.one_with_many import (
     OneWithMany,
@@ -18,7 +18,7 @@ from analysis.psychometrics.one_with_many import (
     one_with_many,
     separate_relationship_from_error,
 )
-from analysis.psychometrics.response_matrix import FloatArray
+from analysis.psychometrics.response_matrix import FloatArray, listed
 
 _CORRELATIONS = ("consensus", "assimilation", "dyadic_reciprocity", "generalised_reciprocity")
 
@@ -146,7 +146,7 @@ def _report(result: OneWithMany, dyads: _Dyads) -> Report:
         "n_used": n_used,  # dyads with a score of either side on at least one scale
         "n_dropped": len(dyads.patient) - n_used,
         "converged": bool(result.converged.all()),
-        "admissible": not bool(result.at_boundary.any()),
+        "admissible": bool((result.converged & ~result.at_boundary).all()),
         "confidence": result.confidence,
         "n_draws": result.n_draws,
         "notes": result.notes,
@@ -224,7 +224,7 @@ def _figures(result: OneWithMany, i: int, n_dyads: int) -> dict[str, Any]:
         "n_patient_only": result.n_patient_only[i],
         "n_clinician_only": result.n_clinician_only[i],
         "converged": bool(result.converged[i]),
-        "admissible": not bool(result.at_boundary[i]),
+        "admissible": bool(result.converged[i]) and not bool(result.at_boundary[i]),
     }
 
 

@@ -1,6 +1,7 @@
 """Options that several commands share, and how their values are read."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 
 from analysis.psychometrics.command_line.table import Table
@@ -94,3 +95,14 @@ def whole_number(*, least: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def finite_number(value: str) -> float:
+    """Read a number as an argparse type: neither infinite nor NaN, which would decide comparisons without a word."""
+    try:
+        number = float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number") from None
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a finite number")
+    return number

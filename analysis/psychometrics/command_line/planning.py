@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.command_line.options import add_seed, split_names, whole_number
+from analysis.psychometrics.command_line.options import add_seed, finite_number, split_names, whole_number
 from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
@@ -33,21 +33,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clinicians", default="20,40,60", metavar="K,…", help="numbers of clinicians (20,40,60)")
     parser.add_argument("--patients", default="10", metavar="N,…", help="patients per clinician (10)")
     parser.add_argument("--items", default="3", metavar="M,…", help="items of the scale (3)")
-    parser.add_argument("--consensus", type=float, default=0.06, help="share of patients' scores between clinicians")
-    parser.add_argument("--assimilation", type=float, default=0.50, help="share of clinicians' scores between them")
-    parser.add_argument("--dyadic-reciprocity", type=float, default=0.30, help="correlation within clinicians")
-    parser.add_argument("--generalised-reciprocity", type=float, default=0.30, help="correlation between clinicians")
-    parser.add_argument("--mean-difference", type=float, default=0.0, help="clinicians minus patients, in SDs")
-    parser.add_argument("--inter-item-correlation", type=float, default=0.50, help="of the scale's items")
-    parser.add_argument("--actor-path", type=float, default=0.40, help="standardised effect of the patient's score")
-    parser.add_argument("--partner-path", type=float, default=0.15, help="of the clinician's score on the patient")
     parser.add_argument(
-        "--outcome-icc", type=float, default=0.05, help="share of the outcome's rest between clinicians"
+        "--consensus", type=finite_number, default=0.06, help="share of patients' scores between clinicians"
+    )
+    parser.add_argument(
+        "--assimilation", type=finite_number, default=0.50, help="share of clinicians' scores between them"
+    )
+    parser.add_argument("--dyadic-reciprocity", type=finite_number, default=0.30, help="correlation within clinicians")
+    parser.add_argument(
+        "--generalised-reciprocity", type=finite_number, default=0.30, help="correlation between clinicians"
+    )
+    parser.add_argument("--mean-difference", type=finite_number, default=0.0, help="clinicians minus patients, in SDs")
+    parser.add_argument("--inter-item-correlation", type=finite_number, default=0.50, help="of the scale's items")
+    parser.add_argument(
+        "--actor-path", type=finite_number, default=0.40, help="standardised effect of the patient's score"
+    )
+    parser.add_argument(
+        "--partner-path", type=finite_number, default=0.15, help="of the clinician's score on the patient"
+    )
+    parser.add_argument(
+        "--outcome-icc", type=finite_number, default=0.05, help="share of the outcome's rest between clinicians"
     )
     parser.add_argument(
         "--target", default=_DEFAULT_TARGET, metavar="FIGURE=W,…", help=f"half widths to reach ({_DEFAULT_TARGET})"
     )
-    parser.add_argument("--power", type=float, default=0.80, help="power to reach (0.80)")
+    parser.add_argument("--power", type=finite_number, default=0.80, help="power to reach (0.80)")
     parser.add_argument("--simulations", type=whole_number(least=20), default=300, help="studies a design (300)")
     add_seed(parser)
 

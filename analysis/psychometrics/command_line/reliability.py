@@ -29,6 +29,7 @@ from analysis.psychometrics.command_line.options import (
     add_items,
     add_seed,
     chosen_items,
+    finite_number,
     split_scales,
     whole_number,
 )
@@ -94,7 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole_number(least=20),
         help="bootstrap intervals of alpha and omega from so many resamples (of whole clusters with --cluster)",
     )
-    parser.add_argument("--confidence", type=float, default=0.95, help="coverage of the intervals (default 0.95)")
+    parser.add_argument(
+        "--confidence", type=finite_number, default=0.95, help="coverage of the intervals (default 0.95)"
+    )
     add_seed(parser)
 
 

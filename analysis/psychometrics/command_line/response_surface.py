@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from analysis.psychometrics.command_line.coefficients import coefficient_rows, coefficient_table, wald_entry
-from analysis.psychometrics.command_line.keys import refuse_repeated
-from analysis.psychometrics.command_line.options import add_data, add_seed, whole_number
+from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeated
+from analysis.psychometrics.command_line.options import add_data, add_seed, finite_number, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
+from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_surface import ResponseSurface, fit_response_surface
 
 
@@ -21,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outcome", required=True, metavar="COL", help="the outcome (Z), from outside the pair")
     parser.add_argument("--cluster", metavar="COL", help="the clinician's key (default: dyads are independent)")
     parser.add_argument("--key", metavar="COL", help="the dyad's key, to refuse a dyad listed twice")
-    parser.add_argument("--midpoint", type=float, default=50.0, help="of the scores' scale (default 50, for 0 to 100)")
+    parser.add_argument(
+        "--midpoint", type=finite_number, default=50.0, help="of the scores' scale (default 50, for 0 to 100)"
+    )
     parser.add_argument("--draws", type=whole_number(least=20), default=2000, help="resamples (default 2000)")
     add_seed(parser)
 
@@ -29,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Report:
     """Fit the full polynomial and its rivals."""
     table = read_table(arguments.data)
+    if arguments.outcome in (arguments.patient, arguments.clinician):
+        raise AnalysisInputError(
+            f"--outcome names {arguments.outcome!r}, one of the two scores: it predicts itself without error. "
+            "Remedy: name an outcome from outside the pair."
+        )
     if arguments.key:
         refuse_repeated(table, arguments.key)
     patient, clinician, outcome = table.numeric([arguments.patient, arguments.clinician, arguments.outcome]).T
@@ -36,7 +44,7 @@ def run(arguments: argparse.Namespace) -> Report:
         patient,
         clinician,
         outcome,
-        clinicians=table.text(arguments.cluster) if arguments.cluster else None,
+        clinicians=filled_keys(table, arguments.cluster) if arguments.cluster else None,
         rng=np.random.default_rng(arguments.seed),
         midpoint=arguments.midpoint,
         n_draws=arguments.draws,

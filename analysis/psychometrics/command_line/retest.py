@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.psychometrics.command_line.keys import refuse_repeated
-from analysis.psychometrics.command_line.options import add_data, add_seed, split_names, whole_number
+from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeated
+from analysis.psychometrics.command_line.options import add_data, add_seed, finite_number, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import Table, read_table
 from analysis.psychometrics.errors import AnalysisInputError
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anchor", metavar="COL", help="the column that says whether the person changed")
     parser.add_argument("--stable", metavar="X,Y", help="answers of the anchor that mean unchanged (retest uses these)")
     parser.add_argument("--improved", metavar="X,Y", help="answers that mean better (responsiveness: these v. stable)")
-    parser.add_argument("--anchor-reliability", type=float, metavar="R", help="reliability of the change question")
+    parser.add_argument(
+        "--anchor-reliability", type=finite_number, metavar="R", help="reliability of the change question"
+    )
     parser.add_argument("--cluster", metavar="COL", help="the clinician's key: intervals then resample clinicians")
     parser.add_argument("--key", metavar="COL", help="the person's key, to refuse a person listed twice")
     parser.add_argument("--draws", type=whole_number(least=20), default=2000, help="resamples (default 2000)")
@@ -48,7 +50,7 @@ def run(arguments: argparse.Namespace) -> Report:
             "Remedy: name the same scores, in the same order, of both occasions."
         )
     first, second = table.numeric(names), table.numeric(second_names)
-    clinicians = np.array(table.text(arguments.cluster)) if arguments.cluster else None
+    clinicians = np.array(filled_keys(table, arguments.cluster)) if arguments.cluster else None
     stable, improved = _anchor(arguments, table)
     results = assess_retest(
         first[stable],

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.response_matrix import LARGEST, FloatArray
+from analysis.psychometrics.response_matrix import LARGEST, FloatArray, listed
 
 #: What files write where there is no value (R, SPSS, Stata, pandas, spreadsheets).
 MISSING = frozenset({"", "na", "nan", "n/a", "null", "none", ".", "#n/a", "#null!"})
@@ -107,7 +107,7 @@ class Table:
         for name in names:
             if name not in self.columns:
                 near = difflib.get_close_matches(name, self.names, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the file has {_listed(self.names)}."
+                hint = f"did you mean {near[0]!r}?" if near else f"the file has {listed(self.names, limit=12)}."
                 raise AnalysisInputError(f"{self.path}: there is no column {name!r}. Remedy: {hint}")
 
 
@@ -185,7 +185,3 @@ def _parse(cell: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
-
-
-def _listed(names: Sequence[str], limit: int = 12) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,5 +1,6 @@
 """What every command's JSON says about its rows and its state; impossible numbers and single clusters refused."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -156,3 +157,57 @@ def test_no_module_waits_for_scipy_stats() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dif", "D", "--group", "k", "--criterion", "nan"], "'nan' is not a finite number"),
+        (["content-validity", "D", "--items", ITEMS, "--highest", "inf"], "'inf' is not a finite number"),
+        (["content-validity", "D", "--items", ITEMS, "--highest", "5", "--relevant-from", "6"], "relevant from 6"),
+        (["apim", "D", "--predictor", "x1,x2", "--outcome", "x1,x4"], "'x1', which --predictor names, too"),
+        (["response-surface", "D", "--patient", "x1", "--clinician", "x2", "--outcome", "x2"], "one of the two scores"),
+    ],
+)
+def test_options_that_would_answer_another_question_are_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A NaN decides no comparison, a threshold beyond the scale is never reached, a score predicts itself."""
+    path = write(tmp_path, "d.csv")
+    with pytest.raises(SystemExit) if "finite" in message else contextlib.nullcontext() as left:
+        status = main([path if word == "D" else word for word in words])
+    err = capsys.readouterr().err
+    assert (left.value.code if left else status) == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert "Remedy" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["apim", "D", "--predictor", "x1,x2", "--outcome", "x3,x4", "--cluster", "k"],
+        ["response-surface", "D", "--patient", "x1", "--clinician", "x2", "--outcome", "x3", "--cluster", "k"],
+        ["retest", "D", "--first", "x1", "--second", "x2", "--cluster", "k"],
+        ["multilevel", "D", "--items", "x1", "--cluster", "k"],
+    ],
+)
+def test_a_row_without_a_clinician_is_named_by_file_column_and_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Row 4 of the data stands in line 5 of the file."""
+    path = write(tmp_path, "d.csv", k=["a", "a", "b", "", *["c"] * 56])
+    status, _, err = answer(capsys, path, words)
+    assert status == 2
+    assert f"{path}: column 'k', line 5: no key" in err
+
+
+def test_a_solution_that_is_not_estimable_is_neither_converged_nor_admissible(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same column for both roles leaves nothing to divide."""
+    words = ["one-with-many", "D", "--patient", "x1", "--clinician", "x1", "--cluster", "k", "--draws", "0"]
+    _, out, _ = answer(capsys, write(tmp_path, "d.csv"), words)
+    data = json.loads(out)
+    assert (data["converged"], data["admissible"]) == (False, False)
+    assert data["notes"]
