@@ -300,7 +300,7 @@ def test_two_tabs_with_the_same_link_lose_nothing(platform: Platform, contexts: 
     for page in (second, third):
         page.goto(visit["patient_url"])
         ready(page)
-        page.get_by_role("button", name="Continue").click()
+        page.locator("main form button.primary").click()
         expect(page.locator("form.question")).to_be_visible()
     for value, page in ((1, first), (2, second), (3, third)):
         for number in (1, 2, 3):
