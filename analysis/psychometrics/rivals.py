@@ -11,7 +11,7 @@ from analysis.psychometrics.discriminant_validity import HeterotraitMonotrait, h
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.model_ladder import LadderModel
 from analysis.psychometrics.polychoric import polychoric_correlations
-from analysis.psychometrics.response_matrix import as_item_codes, as_responses, pairwise_moments
+from analysis.psychometrics.response_matrix import as_item_codes, as_responses, listed, pairwise_moments
 from analysis.psychometrics.sem import ModelFit, SampleStatistics, fit_model, prepare_sample
 from analysis.psychometrics.sem.difference_tests import ModelComparison, compare_models
 from analysis.psychometrics.sem.estimation import Estimator
@@ -140,14 +140,16 @@ def fit_rivals(
         for simpler in entry.model.simpler
         if simpler in by_id
     ]
+    htmt, without = _htmt(data, codes, scales, ordinal=estimator == "WLSMV") if scales else (None, "")
+    notes = [f"{entry.model.id}: {entry.reason}" for entry in fits if entry.reason]
     return Rivals(
         fits=tuple(fits),
         comparisons=tuple(comparisons),
         factor_correlations=tuple(row for entry in fits for row in _factor_correlations(entry)),
-        htmt=_htmt(data, codes, scales, ordinal=estimator == "WLSMV") if scales else None,
+        htmt=htmt,
         cfi_kind="scaled" if estimator in ("MLR", "WLSMV") else "plain",
         estimator=estimator,
-        notes=tuple(f"{entry.model.id}: {entry.reason}" for entry in fits if entry.reason),
+        notes=(*notes, without) if without else tuple(notes),
     )
 
 
@@ -250,13 +252,20 @@ def _factor_correlations(entry: RivalFit) -> list[FactorCorrelation]:
 
 def _htmt(
     data: npt.ArrayLike, codes: Sequence[str], scales: Mapping[str, Sequence[str]], *, ordinal: bool
-) -> HeterotraitMonotrait:
+) -> tuple[HeterotraitMonotrait | None, str]:
+    """Return the ratios, or None and the reason."""
     named = [item for members in scales.values() for item in members]
     columns = [list(codes).index(item) for item in named]
     values = np.asarray(data, dtype=np.float64)[:, columns]
-    matrix = (
-        polychoric_correlations(values, item_codes=named, missing="pairwise").matrix
-        if ordinal
-        else pairwise_moments(values)[1]
-    )
-    return heterotrait_monotrait(matrix, item_codes=named, scales=scales)
+    try:
+        matrix = (
+            polychoric_correlations(values, item_codes=named, missing="pairwise").matrix
+            if ordinal
+            else pairwise_moments(values)[1]
+        )
+    except AnalysisInputError as error:
+        return None, f"no heterotrait-monotrait ratios: {error}"
+    alone = [item for item, own in zip(named, np.diag(matrix), strict=True) if not np.isfinite(own)]
+    if alone:
+        return None, f"no heterotrait-monotrait ratios: the answers do not vary in {listed(alone)}"
+    return heterotrait_monotrait(matrix, item_codes=named, scales=scales), ""

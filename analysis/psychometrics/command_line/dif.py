@@ -2,14 +2,12 @@
 
 import argparse
 
-import numpy as np
-
-from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, finite_number, split_names
+from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, finite_number
 from analysis.psychometrics.command_line.report import Report, Section
+from analysis.psychometrics.command_line.scale_items import add_reverse, check_reverse, keyed_values, read_range
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.differential_item_functioning import COSMIN_DELTA_R2, ordinal_logistic_dif
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.response_matrix import reverse_items
 
 _MATCHED = {"total": "the total score", "rest": "the score of the other items", "eap": "the EAP score"}
 
@@ -35,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=COSMIN_DELTA_R2,
         help="flag an item from this rise of McFadden's R² (default 0.02, COSMIN)",
     )
-    parser.add_argument("--reverse", metavar="A,B,…", help="items that are keyed the other way")
+    add_reverse(parser)
 
 
 def run(arguments: argparse.Namespace) -> Report:
@@ -46,22 +44,7 @@ def run(arguments: argparse.Namespace) -> Report:
         raise AnalysisInputError(
             f"{table.path}: column {arguments.group!r} is the group and an item. Remedy: leave it out of --items."
         )
-    values = table.numeric(names)
-    if arguments.reverse:
-        turned = split_names(arguments.reverse, option="--reverse")
-        unknown = [name for name in turned if name not in names]
-        if unknown:
-            raise AnalysisInputError(
-                f"--reverse names {', '.join(unknown)}, which is not among the items. Remedy: name items of --items."
-            )
-        if np.isnan(values).all():
-            raise AnalysisInputError(f"{table.path}: the items hold no answer. Remedy: check the columns.")
-        values = reverse_items(
-            values,
-            columns=[names.index(name) for name in turned],
-            lowest=float(np.nanmin(values)),
-            highest=float(np.nanmax(values)),
-        )
+    values = keyed_values(table, names, check_reverse(arguments.reverse, names), read_range(arguments.range))
     result = ordinal_logistic_dif(
         values,
         table.text(arguments.group),

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> Report:
     variances = [getattr(result, name) for name in _PARTS]
     return Report(
         data={name: getattr(result, name) for name in result.__dataclass_fields__}
-        | {"loglik": result.log_likelihood, "admissible": min(variances) > 0},
+        | {"loglik": result.log_likelihood, "logl": result.log_likelihood, "admissible": min(variances) > 0},
         sections=[
             Section(
                 title="Variance components (REML)",

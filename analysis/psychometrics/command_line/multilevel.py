@@ -113,6 +113,7 @@ def _figures(result: ClinicianVariance, i: int) -> dict[str, Any]:
         "patients_needed_80": result.patients_needed[i, 1],
         "patients_needed_90": result.patients_needed[i, 2],
         "loglik": result.log_likelihood[i],
+        "logl": result.log_likelihood[i],  # the name it has in the models' fit
         "converged": bool(np.isfinite(result.between[i])),
         "admissible": bool(result.between[i] > 0),  # not on the edge of what a variance can be
     }

@@ -217,6 +217,7 @@ def _figures(result: OneWithMany, i: int, n_dyads: int) -> dict[str, Any]:
         "mean_patient_se": result.mean_se[i, 0],
         "mean_clinician_se": result.mean_se[i, 1],
         "loglik": result.log_likelihood[i],
+        "logl": result.log_likelihood[i],  # the name it has in the models' fit
         "n_clinicians": result.n_clinicians[i],
         "n_used": n_used,
         "n_dropped": n_dyads - n_used,  # dyads without a score of either side
@@ -235,6 +236,7 @@ def _halves_report(result: RelationshipAndError) -> Report:
         | {
             "n_used": result.n_complete + result.n_patient_only + result.n_clinician_only,
             "loglik": result.log_likelihood,
+            "logl": result.log_likelihood,
             "admissible": abs(result.relationship_reciprocity) <= 1 and min(np.diag(result.relationship)) > 0,
         },
         sections=[

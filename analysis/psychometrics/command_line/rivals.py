@@ -9,6 +9,7 @@ from typing import Any
 from analysis.psychometrics.command_line.cfa import add_estimator, chosen_estimator
 from analysis.psychometrics.command_line.options import add_data, split_names
 from analysis.psychometrics.command_line.report import Cell, Report, Section
+from analysis.psychometrics.command_line.scale_items import read_range
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.model_ladder import LadderModel, ModelStructure, build_ladder
@@ -38,8 +39,9 @@ def run(arguments: argparse.Namespace) -> Report:
     chosen = _chosen(ladder, arguments.models)
     items = list(dict.fromkeys(item for members in structure.components.values() for item in members))
     values = table.numeric(items)
-    if arguments.range and structure.reverse_keyed:
-        lowest, highest = _range(arguments.range)
+    ends = read_range(arguments.range)
+    if ends and structure.reverse_keyed:
+        lowest, highest = ends
         columns = [items.index(item) for item in structure.reverse_keyed]
         values = reverse_items(values, columns=columns, lowest=lowest, highest=highest, who="rivals")
     result = fit_rivals(
@@ -89,15 +91,9 @@ def _chosen(ladder: list[LadderModel], names: str | None) -> list[LadderModel]:
     return [model for model in ladder if model.id in wanted]
 
 
-def _range(value: str) -> tuple[float, float]:
-    try:
-        lowest, highest = (float(part) for part in value.split(","))
-    except ValueError:
-        raise AnalysisInputError(f"--range: {value!r} is not two numbers. Remedy: write --range 1,5.") from None
-    return lowest, highest
-
-
 def _data(result: Rivals) -> dict[str, object]:
+    fits = [entry.fit for entry in result.fits if entry.fit]
+    fewest = min(fits, key=lambda fit: fit.n_used) if fits else None
     return {
         "models": {entry.model.id: _entry(entry) for entry in result.fits},
         "comparisons": result.comparisons,
@@ -105,6 +101,10 @@ def _data(result: Rivals) -> dict[str, object]:
         "htmt": result.htmt,
         "estimator": result.estimator,
         "cfi_kind": result.cfi_kind,
+        "n_used": fewest.n_used if fewest else 0,  # of the model with the most items; the entries have their own
+        "n_dropped": fewest.n_dropped if fewest else 0,
+        "converged": len(fits) == len(result.fits) and all(fit.converged for fit in fits),
+        "admissible": len(fits) == len(result.fits) and all(fit.admissible for fit in fits),
         "notes": result.notes,
     }
 

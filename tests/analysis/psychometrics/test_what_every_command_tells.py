@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[list[str], frozenset[str]]] = {
         ["one-with-many", "D", "--patient", "x1,x2", "--clinician", "x3,x4", "--cluster", "k", "--draws=0", "--halves"],
         frozenset({"converged", "admissible"}),
     ),
+    "dif": (["dif", "D", "--items", ITEMS, "--group", "half", "--reverse", "x2", "--range", "1,5"], frozenset()),
     "multilevel": (["multilevel", "D", "--items", ITEMS, "--cluster", "k"], frozenset({"converged", "admissible"})),
     "generalisability": (
         ["generalisability", "D", "--items", ITEMS, "--cluster", "k"],
@@ -49,7 +50,9 @@ def write(folder: Path, name: str, **changed: list[object]) -> str:
     latent = rng.normal(size=(60, 1)) + 0.7 * np.repeat(rng.normal(size=(12, 1)), 5, axis=0)
     answers = np.clip(np.rint(3 + latent + 0.7 * rng.normal(size=(60, 4))), 1, 5).astype(int)
     columns: dict[str, list[object]] = {f"x{j + 1}": answers[:, j].tolist() for j in range(4)}
-    columns |= {"k": [f"c{row // 5}" for row in range(60)], "id": list(range(60))} | changed
+    columns |= {"k": [f"c{row // 5}" for row in range(60)], "id": list(range(60))}
+    columns["half"] = ["a", "b"] * 30
+    columns |= changed
     lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
     path = folder / name
     path.write_text("\n".join(lines))
@@ -211,3 +214,55 @@ def test_a_solution_that_is_not_estimable_is_neither_converged_nor_admissible(
     data = json.loads(out)
     assert (data["converged"], data["admissible"]) == (False, False)
     assert data["notes"]
+
+
+def test_rivals_count_rows_and_tell_whether_every_model_settled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The structure comes from a file of its own; a range that is none is refused as in the other commands."""
+    structure = tmp_path / "structure.json"
+    structure.write_text(
+        json.dumps({"components": {"a": ["x1", "x2"], "b": ["x3", "x4"]}, "domains": {"all": ["a", "b"]}})
+    )
+    path = write(tmp_path, "d.csv")
+    words = ["rivals", "D", "--structure", str(structure), "--estimator", "ML", "--models", "M1"]
+    _, out, _ = answer(capsys, path, words)
+    data = json.loads(out)
+    assert (data["n_used"], data["n_dropped"]) == (60, 0)
+    assert data["converged"] == all(model["converged"] for model in data["models"].values())
+    assert data["admissible"] == all(model["admissible"] for model in data["models"].values())
+    status, _, err = answer(capsys, path, [*words, "--range", "5,1"])
+    assert status == 2
+    assert "the lower one first" in err
+
+
+def test_log_likelihoods_have_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`logl`, as in lavaan's fit measures, beside the older `loglik`."""
+    path = write(tmp_path, "d.csv")
+    _, out, _ = answer(capsys, path, COMMANDS["multilevel"][0])
+    for scale in json.loads(out)["scales"].values():
+        assert scale["logl"] == scale["loglik"]
+    for name in ("generalisability", "one-with-many of halves"):
+        _, out, _ = answer(capsys, path, COMMANDS[name][0])
+        data = json.loads(out)
+        assert data["logl"] == data["loglik"]
+
+
+@pytest.mark.parametrize("estimator", ["ML", "WLSMV"])
+@pytest.mark.parametrize("cell", ["3", ""])
+def test_rivals_name_an_item_that_tells_nothing(
+    estimator: str, cell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A constant or empty item leaves its models and the ratios between scales out, each with its reason."""
+    structure = tmp_path / "structure.json"
+    structure.write_text(
+        json.dumps({"components": {"a": ["x1", "x2"], "b": ["x3", "x4"]}, "domains": {"all": ["a", "b"]}})
+    )
+    path = write(tmp_path, "d.csv", x2=[cell] * 60)
+    status, out, err = answer(capsys, path, ["rivals", "D", "--structure", str(structure), "--estimator", estimator])
+    assert (status, err) == (0, "")
+    data = json.loads(out)
+    assert data["htmt"] is None
+    assert not data["converged"]
+    assert all("x2" in note for note in data["notes"] if note.startswith(("M1:", "no heterotrait")))
+    assert any(note.startswith("no heterotrait") for note in data["notes"])
