@@ -76,22 +76,24 @@ class Table:
     def numeric_names(self, leave_out: Iterable[str | None] = ()) -> tuple[str, ...]:
         """Return the columns meant as numbers, but those left out.
 
-        Meant as numbers is a column in which at least half of the values are: a stray word in it is then an error of
-        `numeric` that names the cell, not a column that goes missing without a word. So is a column without any value.
+        Meant as numbers is a column in which at least half of the values are, also with decimal commas: a stray word
+        or a comma is then an error of `numeric` that names the cell, not a column that goes missing without a word. So
+        is a column without any value.
         """
         skipped = set(leave_out)
         return tuple(name for name in self.names if name not in skipped and self._is_numeric(name))
 
     def _is_numeric(self, name: str) -> bool:
         cells = {cell: n for cell, n in Counter(self.columns[name]).items() if not _is_missing(cell)}
-        return 2 * sum(n for cell, n in cells.items() if _parse(cell) is not None) >= sum(cells.values())
+        meant = sum(n for cell, n in cells.items() if _parse(cell) is not None or _has_decimal_comma(cell))
+        return 2 * meant >= sum(cells.values())
 
     def _number(self, name: str, cell: str, line: int) -> float:
         if _is_missing(cell):
             return float("nan")
         value = _parse(cell)
         if value is None:
-            hint = " (a decimal comma?)" if _parse(cell.replace(",", ".", 1)) is not None else ""
+            hint = " (a decimal comma?)" if _has_decimal_comma(cell) else ""
             raise AnalysisInputError(
                 f"{self.path}: column {name!r}, line {line}: {cell[:40]!r} is not a number{hint}. "
                 "Remedy: recode it, leave it empty if it is missing, or leave the column out."
@@ -141,7 +143,7 @@ def read_table(path: str | Path) -> Table:
 
 
 def _as_table(shown: str, text: str, delimiter: str) -> Table:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header = [name.strip() for name in next(reader, [])]
     if not any(header):
         raise AnalysisInputError(f"{shown}: is empty. Remedy: the first line names the columns, the others hold data.")
@@ -185,3 +187,7 @@ def _parse(cell: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
+
+
+def _has_decimal_comma(cell: str) -> bool:
+    return _parse(cell) is None and _parse(cell.replace(",", ".", 1)) is not None

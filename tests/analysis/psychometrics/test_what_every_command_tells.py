@@ -266,3 +266,21 @@ def test_rivals_name_an_item_that_tells_nothing(
     assert not data["converged"]
     assert all("x2" in note for note in data["notes"] if note.startswith(("M1:", "no heterotrait")))
     assert any(note.startswith("no heterotrait") for note in data["notes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x;y;z\n1,5;2;3\n2,5;3;1\n3;5;2\n", "column 'x', line 2: '1,5' is not a number (a decimal comma?)"),
+        ('x,y\n1,"2\n3,4\n4,1\n', "check its quotes"),
+    ],
+)
+def test_a_file_read_otherwise_than_meant_is_refused(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A column with decimal commas is not passed over, and an open quote does not swallow the rows below it."""
+    path = tmp_path / "d.csv"
+    path.write_text(text)
+    status, out, err = answer(capsys, str(path), ["correlations", "D"])
+    assert (status, out) == (2, "")
+    assert message in err
