@@ -113,19 +113,7 @@ def _data(model: ActorPartnerModel) -> dict[str, Any]:
 def mixed_entry(fit: BivariateIntercepts) -> dict[str, Any]:
     """Return the random-intercept model's coefficients, its two covariance matrices and its state."""
     return {
-        "coefficients": [
-            {
-                "name": name,
-                "est": fit.estimate[i],
-                "se": fit.se[i],
-                "t": fit.statistic[i],
-                "df": fit.df[i],
-                "pvalue": fit.pvalue[i],
-                "ci_lower": fit.ci_lower[i],
-                "ci_upper": fit.ci_upper[i],
-            }
-            for i, name in enumerate(fit.names)
-        ],
+        "coefficients": coefficient_rows(fit),
         "between": fit.between,
         "within": fit.within,
         "between_correlation": fit.between_correlation,

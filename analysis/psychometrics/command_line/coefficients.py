@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from analysis.psychometrics.bivariate_intercepts import BivariateIntercepts
 from analysis.psychometrics.command_line.report import Section
 from analysis.psychometrics.robust_inference import ClusteredRegression, WaldTest
 
 
-def coefficient_rows(fit: ClusteredRegression) -> list[dict[str, Any]]:
+def coefficient_rows(fit: ClusteredRegression | BivariateIntercepts) -> list[dict[str, Any]]:
     """Return one entry per coefficient: `name est se t df pvalue ci_lower ci_upper`."""
     return [
         {
