@@ -8,6 +8,7 @@ import numpy as np
 from analysis.psychometrics.command_line.options import add_seed, split_scales, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
+from analysis.psychometrics.command_line.two_files import add_prefixes, chosen_prefixes
 from analysis.psychometrics.dyads import pair_dyads
 from analysis.psychometrics.role_invariance import InvarianceStep, RoleInvariance, assess_role_invariance
 
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("patient", metavar="PATIENT.csv", help="the patients' forms, one row a dyad")
     parser.add_argument("clinician", metavar="CLINICIAN.csv", help="the clinicians' forms, one row a dyad")
     parser.add_argument("--key", required=True, metavar="COL", help="the column of either file that names the dyad")
+    add_prefixes(parser)
     parser.add_argument("--scales", required=True, metavar="F=a,b,c;…", help="factors and their items, in both files")
     parser.add_argument("--estimator", choices=("WLSMV", "ML", "MLR"), default="WLSMV", help="default WLSMV (ordinal)")
     parser.add_argument("--cluster", metavar="COL", help="the clinician's key, in either file")
@@ -31,6 +33,7 @@ def run(arguments: argparse.Namespace) -> Report:
     patients, clinicians = read_table(arguments.patient), read_table(arguments.clinician)
     factors = split_scales(arguments.scales)
     items = list(dict.fromkeys(item for members in factors.values() for item in members))
+    of_patient, of_clinician = chosen_prefixes(arguments)
     pairs = pair_dyads(patients.text(arguments.key), clinicians.text(arguments.key))
     keys = None
     if arguments.cluster:
@@ -42,8 +45,8 @@ def run(arguments: argparse.Namespace) -> Report:
         column = table.text(arguments.cluster)
         keys = [column[row] for row in rows.tolist()]
     result = assess_role_invariance(
-        patients.numeric(items)[pairs.patient_rows],
-        clinicians.numeric(items)[pairs.clinician_rows],
+        patients.numeric([of_patient + item for item in items])[pairs.patient_rows],
+        clinicians.numeric([of_clinician + item for item in items])[pairs.clinician_rows],
         factors,
         item_codes=items,
         estimator=arguments.estimator,

@@ -29,6 +29,7 @@ def add_two_files(parser: argparse.ArgumentParser, *, cluster_required: bool = F
     parser.add_argument("patient", metavar="PATIENT.csv", help="the patients' forms, one row a dyad")
     parser.add_argument("clinician", metavar="CLINICIAN.csv", help="the clinicians' forms, one row a dyad")
     parser.add_argument("--key", required=True, metavar="COL", help="the column of either file that names the dyad")
+    add_prefixes(parser)
     parser.add_argument("--columns", metavar="A,B,…", help="the columns to compare (default: numbers in both files)")
     parser.add_argument(
         "--cluster",
@@ -36,6 +37,35 @@ def add_two_files(parser: argparse.ArgumentParser, *, cluster_required: bool = F
         metavar="COL",
         help="the clinician's key (in either file): intervals then resample clinicians",
     )
+
+
+def add_prefixes(parser: argparse.ArgumentParser) -> None:
+    """`--prefixes`: one file that holds both roles, such as the platform's export, is given twice."""
+    parser.add_argument(
+        "--prefixes",
+        metavar="P,C",
+        help="what stands before a column's name for either role, as patient_,clinician_ in the platform's export; "
+        "one file that holds both roles is given twice",
+    )
+
+
+def chosen_prefixes(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Return what stands before the patients' and before the clinicians' column names (nothing, unless named).
+
+    Raises
+    ------
+    AnalysisInputError
+        Not two different prefixes.
+    """
+    if not arguments.prefixes:
+        return "", ""
+    patient, comma, clinician = (part.strip() for part in arguments.prefixes.partition(","))
+    if not comma or patient == clinician or "," in clinician:
+        raise AnalysisInputError(
+            f"--prefixes {arguments.prefixes!r}: not two different prefixes. "
+            "Remedy: write --prefixes patient_,clinician_."
+        )
+    return patient, clinician
 
 
 def read_two_files(arguments: argparse.Namespace) -> PairedFiles:
@@ -51,7 +81,8 @@ def read_two_files(arguments: argparse.Namespace) -> PairedFiles:
     for table in (patients, clinicians):
         refuse_repeated(table, arguments.key)
         keys.append(filled_keys(table, arguments.key))
-    columns = _columns(arguments, patients, clinicians)
+    prefixes = chosen_prefixes(arguments)
+    columns = _columns(arguments, patients, clinicians, prefixes)
     try:
         pairs = pair_dyads(*keys)
     except AnalysisInputError as error:
@@ -68,23 +99,26 @@ def read_two_files(arguments: argparse.Namespace) -> PairedFiles:
     return PairedFiles(
         columns=columns,
         keys=pairs.keys,
-        patient=patients.numeric(columns)[pairs.patient_rows],
-        clinician=clinicians.numeric(columns)[pairs.clinician_rows],
+        patient=patients.numeric([prefixes[0] + name for name in columns])[pairs.patient_rows],
+        clinician=clinicians.numeric([prefixes[1] + name for name in columns])[pairs.clinician_rows],
         clusters=clusters,
         n_dropped=len(pairs.only_patient) + len(pairs.only_clinician),
         notes=pairs.notes,
     )
 
 
-def _columns(arguments: argparse.Namespace, patients: Table, clinicians: Table) -> list[str]:
+def _columns(arguments: argparse.Namespace, patients: Table, clinicians: Table, prefixes: tuple[str, str]) -> list[str]:
     if arguments.columns:
         return split_names(arguments.columns, option="--columns")
     left_out = (arguments.key, arguments.cluster)
-    of_clinicians = set(clinicians.numeric_names(left_out))
-    columns = [name for name in patients.numeric_names(left_out) if name in of_clinicians]
+    of_patients, of_clinicians = (
+        [name.removeprefix(prefix) for name in table.numeric_names(left_out) if name.startswith(prefix)]
+        for table, prefix in zip((patients, clinicians), prefixes, strict=True)
+    )
+    columns = [name for name in of_patients if name in set(of_clinicians)]
     if not columns:
         raise AnalysisInputError(
             f"{patients.path} and {clinicians.path}: have no column of numbers in common. Remedy: give the columns "
-            "the same names in both files, or name them with --columns."
+            "the same names in both files, name them with --columns, or say with --prefixes what stands before them."
         )
     return columns

@@ -54,6 +54,28 @@ def test_clusters_perspective_and_text(files: tuple[str, str], capsys: pytest.Ca
     assert "meta-accuracy" in text
 
 
+def test_one_file_that_holds_both_roles(
+    files: tuple[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With --prefixes the platform's export, given twice, answers as two files do."""
+    patient, clinician = (Path(path).read_text().splitlines() for path in files)
+    of_clinicians = dict(line.split(",", 1) for line in clinician[1:])
+    lines = [f"{line},{of_clinicians[line.split(',')[0]]}" for line in patient[1:]]
+    both = tmp_path / "dyads.csv"
+    both.write_text("\n".join(["dyad_id,patient_x1,patient_x2,doctor,clinician_x1,clinician_x2", *lines]) + "\n")
+    assert main(["agreement", *files, "--key", "dyad_id", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)["columns"]
+    once = [str(both), str(both), "--key", "dyad_id", "--prefixes"]
+    assert main(["agreement", *once, "patient_,clinician_", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)["columns"]
+    assert list(answer) == ["x1", "x2"]
+    for name, column in answer.items():
+        assert column["n_dropped"] == 0
+        assert {**column, "n_dropped": None} == {**expected[name], "n_dropped": None}
+    assert main(["agreement", *once, "patient_"]) == 2
+    assert "not two different prefixes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
