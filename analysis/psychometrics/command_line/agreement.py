@@ -118,7 +118,7 @@ def _sections(result: Agreement, limits: BlandAltman) -> list[Section]:
     sections = [
         Section(
             title=f"Agreement (intervals of the ICCs: {interval})",
-            columns=("column", "n", "icc_a1", "from", "to", "icc_c1", "from", "to"),
+            columns=("column", "n", "ICC(A,1)", "from", "to", "ICC(C,1)", "from", "to"),
             rows=[
                 (
                     result.names[i],
@@ -134,7 +134,7 @@ def _sections(result: Agreement, limits: BlandAltman) -> list[Section]:
         ),
         Section(
             title="Agreement on the response scale, beyond chance and raw",
-            columns=("column", "kappa_quadratic", "se", "ac2", "se", "exact", "within_one"),
+            columns=("column", "kappa, quadratic", "se", "AC2", "se", "same answer", "at most one apart"),
             rows=[
                 (
                     result.names[i],
@@ -147,7 +147,7 @@ def _sections(result: Agreement, limits: BlandAltman) -> list[Section]:
         ),
         Section(
             title=f"Clinician minus patient: bias and limits of agreement (intervals: {limits.bias.method})",
-            columns=("column", "bias", "from", "to", "sd", "loa_lower", "loa_upper", "slope on level", "spread slope"),
+            columns=("column", "bias", "from", "to", "sd", "limit, lower", "upper", "slope on level", "spread slope"),
             rows=[
                 (
                     result.names[i],

@@ -13,11 +13,23 @@ from analysis.psychometrics.command_line.cfa import (
 from analysis.psychometrics.command_line.options import add_data
 from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.table import read_table
-from analysis.psychometrics.invariance import Invariance, InvarianceLevel, assess_invariance
+from analysis.psychometrics.invariance import (
+    LARGEST_CFI_FALL,
+    LARGEST_RMSEA_RISE,
+    LARGEST_SRMR_RISE,
+    Invariance,
+    InvarianceLevel,
+    assess_invariance,
+)
 
 _COLUMNS = (
     *("level", "chi-square", "df", "CFI", "RMSEA", "SRMR"),
     *("ΔCFI", "ΔRMSEA", "ΔSRMR", "χ² diff", "df", "p", "holds"),
+)
+_CRITERIA = (
+    f"a level holds while, beside the level before, CFI falls by no more than {LARGEST_CFI_FALL:.3f}, RMSEA rises by "
+    f"no more than {LARGEST_RMSEA_RISE:.3f} and SRMR by no more than {LARGEST_SRMR_RISE['metric']:.3f} (thresholds, "
+    f"loadings) or {LARGEST_SRMR_RISE['scalar']:.3f} (later levels; Chen 2007); chi-square does not decide"
 )
 _HOLDS = {True: "yes", False: "no", None: "–"}
 
@@ -48,7 +60,7 @@ def run(arguments: argparse.Namespace) -> Report:
         missing=arguments.missing,
         search_partial=arguments.partial,
     )
-    return Report(data=_data(result), sections=_sections(result), notes=result.notes)
+    return Report(data=_data(result), sections=_sections(result, arguments.group), notes=(_CRITERIA, *result.notes))
 
 
 def _data(result: Invariance) -> dict[str, object]:
@@ -87,12 +99,14 @@ def _entry(level: InvarianceLevel) -> dict[str, object]:
     }
 
 
-def _sections(result: Invariance) -> list[Section]:
-    groups = ", ".join(f"{label} {size}" for label, size in zip(result.group_labels, result.group_sizes, strict=True))
+def _sections(result: Invariance, group: str) -> list[Section]:
+    groups = ", ".join(
+        f"{size} with {label}" for label, size in zip(result.group_labels, result.group_sizes, strict=True)
+    )
     kind = "scaled CFI and RMSEA" if result.cfi_kind == "scaled" else "CFI and RMSEA"
     sections = [
         Section(
-            title=f"Invariance ({result.estimator}; {kind}; rows: {groups})",
+            title=f"Invariance over {group} ({result.estimator}; {kind}; rows: {groups})",
             columns=_COLUMNS,
             rows=[_row(level) for level in result.levels],
         )

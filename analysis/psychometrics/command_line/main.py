@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
+from analysis.psychometrics.command_line.options import finite_number
 from analysis.psychometrics.command_line.report import as_json, as_text
 from analysis.psychometrics.errors import AnalysisInputError
 
@@ -41,6 +42,13 @@ COMMANDS: Mapping[str, str] = {
 }
 
 
+class _Lines(argparse.RawDescriptionHelpFormatter):
+    """Keeps the modules' own lines and lists; a number is N or X in the help, not the option's name again."""
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return "X" if action.type in (float, finite_number) else "N"
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong with the options in one line, without the whole usage before it."""
 
@@ -61,7 +69,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
             name,
             help=line,
             description=module.__doc__ if module else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,  # the modules' own lines and lists
+            formatter_class=_Lines,
         )
         if module:
             module.add_arguments(command)
