@@ -5,6 +5,7 @@ import secrets
 from datetime import datetime
 from typing import Any, Self
 
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
@@ -92,6 +93,7 @@ class Administration(models.Model):
     class Mode(models.TextChoices):
         WEB = "web", _("Web")
         IMPORTED = "imported", _("Imported")
+        PAPER = "paper", _("Paper")
 
     visit = models.ForeignKey(Visit, on_delete=models.PROTECT, related_name="administrations")
     role = models.CharField(max_length=10, choices=[(role.value, role.value) for role in Role])
@@ -191,6 +193,37 @@ class AnswerEvent(models.Model):
         """Add the row; the database's trigger refuses to change one."""
         kwargs["force_insert"] = True
         super().save(*args, **kwargs)
+
+
+class PaperEntryManager(ScopedManager["PaperEntry"]):
+    study_path, site_path = "administration__visit__dyad__study", "administration__visit__dyad__clinician__site"
+
+
+class PaperEntry(models.Model):
+    """What one person typed of a paper form. Two by different people make the questionnaire's answers."""
+
+    administration = models.ForeignKey(Administration, on_delete=models.PROTECT, related_name="paper_entries")
+    place = models.PositiveSmallIntegerField()  # 1 or 2, in the order of typing
+    entered_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    entered_at = models.DateTimeField()
+    language = models.CharField(max_length=8)
+    completed_on = models.DateField()
+    answers = models.JSONField(default=dict)
+
+    objects = PaperEntryManager()
+
+    class Meta:
+        verbose_name = _("paper entry")
+        verbose_name_plural = _("paper entries")
+        ordering = ["administration_id", "place"]
+        constraints = [
+            models.UniqueConstraint(fields=["administration", "place"], name="paper_entry_place_once"),
+            models.UniqueConstraint(fields=["administration", "entered_by"], name="paper_entry_person_once"),
+            models.CheckConstraint(condition=models.Q(place__in=[1, 2]), name="paper_entry_first_or_second"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.administration_id} typed {self.place}"
 
 
 class CodeGuess(models.Model):

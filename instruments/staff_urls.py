@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from instruments import list_views
+from instruments import list_views, paper_views
 from instruments import staff_views as views
 
 urlpatterns = [
@@ -20,5 +20,11 @@ urlpatterns = [
     path("studies/<str:code>/hand-over/<int:administration_id>/", views.hand_over, name="hand_over"),
     path("studies/<str:code>/rate/", views.patients_to_rate, name="patients_to_rate"),
     path("studies/<str:code>/rate/<int:administration_id>/", views.rate_patient, name="rate_patient"),
+    path("studies/<str:code>/paper/", paper_views.paper_forms, name="paper_forms"),
+    path("studies/<str:code>/paper/blank/", paper_views.paper_blank, name="paper_blank"),
+    path("studies/<str:code>/paper/<int:administration_id>/", paper_views.paper_entry, name="paper_entry"),
+    path("studies/<str:code>/paper/<int:administration_id>/form/", paper_views.paper_print, name="paper_print"),
+    path("studies/<str:code>/paper/<int:administration_id>/compare/", paper_views.paper_compare, name="paper_compare"),
+    path("studies/<str:code>/paper/<int:administration_id>/discard/", paper_views.paper_discard, name="paper_discard"),
     path("studies/<str:code>/import/", views.import_page, name="import_responses"),
 ]

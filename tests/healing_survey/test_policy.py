@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 MISSING = 987654321
 NO_DRAFT = UUID(int=7)
-POST_ONLY = ("hand_over", "rate_patient", "invitation_withdraw", "day_list_confirm")
+POST_ONLY = ("hand_over", "paper_discard", "rate_patient", "invitation_withdraw", "day_list_confirm")
 SAFE_AND_UNSAFE = ("get", "post")
 OTHER_METHODS = ("head", "options", "put", "patch", "delete")
 
@@ -206,7 +206,7 @@ def ask(client: Client, method: str, address: str) -> Asked:
         raw = b"".join(response.streaming_content) if response.streaming else response.content
         transaction.set_rollback(True)
     client.cookies = cookies
-    body = re.sub(r'name="csrfmiddlewaretoken" value="[^"]+"', "", raw.decode())
+    body = re.sub(r'name="csrfmiddlewaretoken" value="[^"]+"', "", raw.decode(errors="replace"))
     return Asked(status=response.status_code, body=body + str(response.headers.get("Location", "")))
 
 

@@ -70,6 +70,12 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "day_list": ("get", {ADMIN, COORDINATOR}),
     "hand_over": ("post", {ADMIN, COORDINATOR}),
     "day_list_confirm": ("post", {ADMIN, COORDINATOR}),
+    "paper_forms": ("get", {ADMIN, COORDINATOR}),
+    "paper_blank": ("get", {ADMIN, COORDINATOR}),
+    "paper_print": ("get", {ADMIN, COORDINATOR}),
+    "paper_entry": ("get", {ADMIN, COORDINATOR}),
+    "paper_compare": ("post", {ADMIN, COORDINATOR}),  # sends on to the entry when there is nothing to compare
+    "paper_discard": ("post", {ADMIN, COORDINATOR}),
     "participation": ("get", {ADMIN, RESEARCHER, COORDINATOR, AUDITOR}),
     "non_participation_new": ("get", {ADMIN, COORDINATOR}),
 }
@@ -104,6 +110,10 @@ def make_place(code: str) -> Place:
             "analysis": [run.pk],
             "analysis_progress": [run.pk],
             "link_reissue": [administration_of(visit, Role.PATIENT).pk],
+            **{
+                name: [administration_of(visit, Role.PATIENT).pk]
+                for name in ("paper_print", "paper_entry", "paper_compare", "paper_discard")
+            },
             "rate_patient": [administration_of(visit, Role.CLINICIAN).pk],
             "member_remove": [member.pk],
             "site_edit": [kit.sites[0].pk],
@@ -124,7 +134,7 @@ def place() -> Place:
 def ask(client: Client, method: str, url: str) -> tuple[int, str]:
     response = getattr(client, method)(url)
     body = b"".join(response.streaming_content) if response.streaming else response.content
-    text = body.decode()
+    text = body.decode(errors="replace")  # a PDF is none
     return response.status_code, re.sub(r'name="csrfmiddlewaretoken" value="[^"]+"', "", text)
 
 
