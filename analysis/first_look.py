@@ -15,9 +15,10 @@ import numpy.typing as npt
 from analysis.adapters.factor_analyzer_efa import bartlett_sphericity, explore_factors, sampling_adequacy
 from analysis.adapters.pingouin_alpha import cronbach_alpha
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.item_statistics import describe_items, inter_item_correlations, item_rest_correlations
+from analysis.psychometrics.exploratory.retention import ParallelAnalysis, parallel_analysis
+from analysis.psychometrics.items.item_statistics import describe_items, inter_item_correlations, item_rest_correlations
 from analysis.psychometrics.plain_data import as_plain
-from analysis.psychometrics.reliability import omega_total, spearman_brown, standard_error_of_measurement
+from analysis.psychometrics.reliability.coefficients import omega_total, spearman_brown, standard_error_of_measurement
 from analysis.psychometrics.response_matrix import (
     FloatArray,
     as_item_codes,
@@ -25,7 +26,6 @@ from analysis.psychometrics.response_matrix import (
     complete_rows,
     reverse_items,
 )
-from analysis.psychometrics.retention import ParallelAnalysis, parallel_analysis
 
 Progress = Callable[[float, str], None]
 

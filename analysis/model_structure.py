@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.psychometrics.model_ladder import ModelStructure
+from analysis.psychometrics.structure.model_ladder import ModelStructure
 from instruments.definitions import Instrument
 
 PROCESSES = ("valuing", "appreciating_power", "abiding")

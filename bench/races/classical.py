@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.categorical_omega import categorical_omega
-from analysis.psychometrics.factor_analysis import explore_factors
-from analysis.psychometrics.item_statistics import describe_items
-from analysis.psychometrics.omega_hierarchical import omega_hierarchical
-from analysis.psychometrics.reliability import cronbach_alpha
+from analysis.psychometrics.exploratory.factor_analysis import explore_factors
+from analysis.psychometrics.items.item_statistics import describe_items
+from analysis.psychometrics.reliability.categorical_omega import categorical_omega
+from analysis.psychometrics.reliability.coefficients import cronbach_alpha
+from analysis.psychometrics.reliability.omega_hierarchical import omega_hierarchical
 from bench.races import FloatArray, Race, rated_items
 
 CODES = tuple(f"x{number + 1}" for number in range(50))

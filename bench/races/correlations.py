@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 
-from analysis.psychometrics.ordinal_moments import ordinal_moments
-from analysis.psychometrics.polychoric import polychoric_correlations
-from analysis.psychometrics.retention import parallel_analysis
+from analysis.psychometrics.correlations.ordinal_moments import ordinal_moments
+from analysis.psychometrics.correlations.polychoric import polychoric_correlations
+from analysis.psychometrics.exploratory.retention import parallel_analysis
 from bench.races import FloatArray, Race, rated_items
 
 

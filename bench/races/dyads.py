@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from analysis.psychometrics.agreement import agreement
-from analysis.psychometrics.multilevel import variance_between_clinicians
-from analysis.psychometrics.one_with_many import one_with_many
+from analysis.psychometrics.clinicians.multilevel import variance_between_clinicians
+from analysis.psychometrics.dyads.agreement import agreement
+from analysis.psychometrics.dyads.one_with_many import one_with_many
 from analysis.psychometrics.sem.two_level import fit_two_level
 from bench.races import FloatArray, Race, rated_items
 

@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from analysis.psychometrics.differential_item_functioning import ordinal_logistic_dif
-from analysis.psychometrics.dynamic_cutoffs import dynamic_cutoffs
-from analysis.psychometrics.graded_response import fit_graded_response
-from analysis.psychometrics.graded_response_fit import graded_item_fit
+from analysis.psychometrics.item_response.differential_item_functioning import ordinal_logistic_dif
+from analysis.psychometrics.item_response.graded_response import fit_graded_response
+from analysis.psychometrics.item_response.graded_response_fit import graded_item_fit
 from analysis.psychometrics.sem import fit_model
+from analysis.psychometrics.structure.dynamic_cutoffs import dynamic_cutoffs
 from bench.races import FloatArray, Race, rated_items
 
 

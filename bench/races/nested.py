@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.actor_partner import fit_actor_partner
-from analysis.psychometrics.robust_inference import regress_clustered, wald_test
-from analysis.psychometrics.role_invariance import assess_role_invariance
+from analysis.psychometrics.dyads.actor_partner import fit_actor_partner
+from analysis.psychometrics.inference.robust_inference import regress_clustered, wald_test
+from analysis.psychometrics.structure.role_invariance import assess_role_invariance
 from bench.races import FloatArray, Race
 
 ITEMS = ("a", "b", "c", "d", "e", "f")

@@ -11,7 +11,7 @@ from analysis.adapters.factor_analyzer_efa import explore_factors, sampling_adeq
 from analysis.adapters.pingouin_alpha import cronbach_alpha
 from analysis.first_look import FORMATIVE_NOTE, _reference, first_look
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.reliability import omega_total
+from analysis.psychometrics.reliability.coefficients import omega_total
 from analysis.psychometrics.simulation import SimulationDesign, SimulationStructure, simulate_dyads
 
 FloatArray = npt.NDArray[np.float64]

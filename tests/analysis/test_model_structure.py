@@ -12,7 +12,7 @@ from analysis.exports import dyads_csv
 from analysis.model_structure import model_structure
 from analysis.psychometrics.command_line.rivals import read_structure
 from analysis.psychometrics.command_line.table import REASONS, read_table
-from analysis.psychometrics.model_ladder import build_ladder
+from analysis.psychometrics.structure.model_ladder import build_ladder
 from instruments.catalogue_reader import read_instrument
 from instruments.definitions import Absence, Role
 from scoring.services import score_due

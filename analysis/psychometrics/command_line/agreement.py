@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.agreement import Agreement, Estimates, agreement
-from analysis.psychometrics.bland_altman import BlandAltman, bland_altman
 from analysis.psychometrics.command_line.options import add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.two_files import add_two_files, read_two_files
+from analysis.psychometrics.dyads.agreement import Agreement, Estimates, agreement
+from analysis.psychometrics.dyads.bland_altman import BlandAltman, bland_altman
 from analysis.psychometrics.errors import AnalysisInputError
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.actor_partner import ActorPartnerModel, fit_actor_partner
-from analysis.psychometrics.bivariate_intercepts import BivariateIntercepts
 from analysis.psychometrics.command_line.coefficients import coefficient_rows, coefficient_table, wald_entry
 from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeated
 from analysis.psychometrics.command_line.options import add_data, add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
+from analysis.psychometrics.dyads.actor_partner import ActorPartnerModel, fit_actor_partner
+from analysis.psychometrics.dyads.bivariate_intercepts import BivariateIntercepts
 from analysis.psychometrics.errors import AnalysisInputError
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.psychometrics.bivariate_intercepts import BivariateIntercepts
 from analysis.psychometrics.command_line.report import Section
-from analysis.psychometrics.robust_inference import ClusteredRegression, WaldTest
+from analysis.psychometrics.dyads.bivariate_intercepts import BivariateIntercepts
+from analysis.psychometrics.inference.robust_inference import ClusteredRegression, WaldTest
 
 
 def coefficient_rows(fit: ClusteredRegression | BivariateIntercepts) -> list[dict[str, Any]]:

@@ -6,8 +6,8 @@ from typing import Any
 from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, finite_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
-from analysis.psychometrics.content_validity import ContentValidity, ItemSorting, content_validity, sort_items
 from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.items.content_validity import ContentValidity, ItemSorting, content_validity, sort_items
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, split_names
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
+from analysis.psychometrics.correlations.ordinal_moments import correlation_standard_errors, ordinal_moments
+from analysis.psychometrics.correlations.polychoric import polychoric_correlations
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.item_statistics import inter_item_correlations
-from analysis.psychometrics.ordinal_moments import correlation_standard_errors, ordinal_moments
-from analysis.psychometrics.polychoric import polychoric_correlations
+from analysis.psychometrics.items.item_statistics import inter_item_correlations
 from analysis.psychometrics.response_matrix import FloatArray, IntArray, Missing
 
 

@@ -21,8 +21,8 @@ from analysis.psychometrics.command_line.scale_items import (
 )
 from analysis.psychometrics.command_line.table import NO_REASON, REASONS, read_table
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.item_statistics import ItemStatistics, describe_items
-from analysis.psychometrics.multitrait_scaling import MultitraitScaling, multitrait_scaling
+from analysis.psychometrics.items.item_statistics import ItemStatistics, describe_items
+from analysis.psychometrics.items.multitrait_scaling import MultitraitScaling, multitrait_scaling
 from analysis.psychometrics.response_matrix import FloatArray
 
 

@@ -6,8 +6,8 @@ from analysis.psychometrics.command_line.options import add_data, add_items, cho
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.scale_items import add_reverse, check_reverse, keyed_values, read_range
 from analysis.psychometrics.command_line.table import read_table
-from analysis.psychometrics.differential_item_functioning import COSMIN_DELTA_R2, ordinal_logistic_dif
 from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.item_response.differential_item_functioning import COSMIN_DELTA_R2, ordinal_logistic_dif
 
 _MATCHED = {"total": "the total score", "rest": "the score of the other items", "eap": "the EAP score"}
 

@@ -15,8 +15,8 @@ from analysis.psychometrics.command_line.cfa import (
 from analysis.psychometrics.command_line.options import add_data, add_seed, whole_number
 from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.table import read_table
-from analysis.psychometrics.dynamic_cutoffs import INDICES, DynamicCutoffs, dynamic_cutoffs
 from analysis.psychometrics.sem import fit_model
+from analysis.psychometrics.structure.dynamic_cutoffs import INDICES, DynamicCutoffs, dynamic_cutoffs
 
 _LABELS = {"srmr": "SRMR", "rmsea": "RMSEA", "cfi": "CFI"}
 

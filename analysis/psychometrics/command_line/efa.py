@@ -12,8 +12,9 @@ from analysis.psychometrics.command_line.correlations import add_kind, add_missi
 from analysis.psychometrics.command_line.options import add_data, add_items, add_seed, chosen_items, whole_number
 from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.table import read_table
+from analysis.psychometrics.correlations.polychoric import polychoric_correlations
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.factor_analysis import (
+from analysis.psychometrics.exploratory.factor_analysis import (
     BartlettSphericity,
     FactorSolution,
     KaiserMeyerOlkin,
@@ -23,7 +24,6 @@ from analysis.psychometrics.factor_analysis import (
     kaiser_meyer_olkin,
     with_notes,
 )
-from analysis.psychometrics.polychoric import polychoric_correlations
 from analysis.psychometrics.response_matrix import FloatArray, correlate
 
 

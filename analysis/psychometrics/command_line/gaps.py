@@ -9,8 +9,8 @@ import numpy as np
 from analysis.psychometrics.command_line.options import add_seed, finite_number, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.two_files import PairedFiles, add_two_files, read_two_files
+from analysis.psychometrics.dyads.gaps import GapSummary, judge_gaps, summarise_gaps
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.gaps import GapSummary, judge_gaps, summarise_gaps
 
 _FIGURES = (
     "sd_gap",

@@ -3,12 +3,12 @@
 import argparse
 import math
 
+from analysis.psychometrics.clinicians.generalisability import PATIENTS, Coefficients, generalisability
 from analysis.psychometrics.command_line.keys import filled_keys
 from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, split_names
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.generalisability import PATIENTS, Coefficients, generalisability
 
 _PARTS = ("clinician", "patient", "item", "clinician_item", "residual")
 

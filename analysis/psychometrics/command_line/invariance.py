@@ -13,7 +13,7 @@ from analysis.psychometrics.command_line.cfa import (
 from analysis.psychometrics.command_line.options import add_data
 from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.table import read_table
-from analysis.psychometrics.invariance import (
+from analysis.psychometrics.structure.invariance import (
     LARGEST_CFI_FALL,
     LARGEST_RMSEA_RISE,
     LARGEST_SRMR_RISE,

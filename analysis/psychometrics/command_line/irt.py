@@ -6,8 +6,12 @@ from typing import Any
 from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
-from analysis.psychometrics.graded_response import GradedResponseModel, fit_graded_response, score_graded_response
-from analysis.psychometrics.graded_response_fit import graded_item_fit, graded_residual_correlations
+from analysis.psychometrics.item_response.graded_response import (
+    GradedResponseModel,
+    fit_graded_response,
+    score_graded_response,
+)
+from analysis.psychometrics.item_response.graded_response_fit import graded_item_fit, graded_residual_correlations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

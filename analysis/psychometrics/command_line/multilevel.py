@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.command_line.keys import filled_keys
-from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, whole_number
-from analysis.psychometrics.command_line.report import Report, Section
-from analysis.psychometrics.command_line.table import read_table
-from analysis.psychometrics.multilevel import (
+from analysis.psychometrics.clinicians.multilevel import (
     MINIMUM_PATIENTS,
     ClinicianMeans,
     ClinicianVariance,
     shrink_clinician_means,
     variance_between_clinicians,
 )
+from analysis.psychometrics.command_line.keys import filled_keys
+from analysis.psychometrics.command_line.options import add_data, add_items, chosen_items, whole_number
+from analysis.psychometrics.command_line.report import Report, Section
+from analysis.psychometrics.command_line.table import read_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

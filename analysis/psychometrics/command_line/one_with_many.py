@@ -10,14 +10,14 @@ from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeate
 from analysis.psychometrics.command_line.options import add_data, add_seed, split_names, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import Table, read_table
-from analysis.psychometrics.dyads import pair_dyads
-from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.one_with_many import (
+from analysis.psychometrics.dyads.one_with_many import (
     OneWithMany,
     RelationshipAndError,
     one_with_many,
     separate_relationship_from_error,
 )
+from analysis.psychometrics.dyads.pairing import pair_dyads
+from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import FloatArray, listed
 
 _CORRELATIONS = ("consensus", "assimilation", "dyadic_reciprocity", "generalised_reciprocity")

@@ -5,11 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.command_line.options import add_seed, finite_number, split_names, whole_number
-from analysis.psychometrics.command_line.report import Cell, Report, Section
-from analysis.psychometrics.command_line.table import read_table
-from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.planning import (
+from analysis.psychometrics.clinicians.planning import (
     FIGURES,
     DesignPrecision,
     PlanningDesign,
@@ -19,6 +15,10 @@ from analysis.psychometrics.planning import (
     judge_enough,
     simulate_designs,
 )
+from analysis.psychometrics.command_line.options import add_seed, finite_number, split_names, whole_number
+from analysis.psychometrics.command_line.report import Cell, Report, Section
+from analysis.psychometrics.command_line.table import read_table
+from analysis.psychometrics.errors import AnalysisInputError
 
 #: Half widths asked for when none are given: a reciprocity to about .1 either way.
 _DEFAULT_TARGET = "dyadic_reciprocity=0.10"

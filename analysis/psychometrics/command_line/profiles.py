@@ -7,7 +7,7 @@ import numpy as np
 from analysis.psychometrics.command_line.options import add_seed, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.two_files import add_two_files, read_two_files
-from analysis.psychometrics.profile_similarity import (
+from analysis.psychometrics.dyads.profile_similarity import (
     MINIMUM_COMPONENTS,
     compare_profiles,
     compare_with_chance,

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometrics.categorical_omega import categorical_omega
 from analysis.psychometrics.command_line.cfa import model_columns, read_model
 from analysis.psychometrics.command_line.correlations import add_missing
 from analysis.psychometrics.command_line.options import (
@@ -44,10 +43,8 @@ from analysis.psychometrics.command_line.scale_items import (
 )
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.level_specific_reliability import level_specific_omega
-from analysis.psychometrics.model_reliability import ModelReliability, model_reliability
-from analysis.psychometrics.omega_hierarchical import omega_hierarchical
-from analysis.psychometrics.reliability import (
+from analysis.psychometrics.reliability.categorical_omega import categorical_omega
+from analysis.psychometrics.reliability.coefficients import (
     CronbachAlpha,
     OmegaTotal,
     cronbach_alpha,
@@ -55,7 +52,9 @@ from analysis.psychometrics.reliability import (
     spearman_brown,
     standard_error_of_measurement,
 )
-from analysis.psychometrics.reliability_intervals import ReliabilityCoefficient, bootstrap_reliability
+from analysis.psychometrics.reliability.intervals import ReliabilityCoefficient, bootstrap_reliability
+from analysis.psychometrics.reliability.level_specific import level_specific_omega
+from analysis.psychometrics.reliability.omega_hierarchical import omega_hierarchical
 from analysis.psychometrics.response_matrix import (
     FloatArray,
     Missing,
@@ -64,6 +63,7 @@ from analysis.psychometrics.response_matrix import (
     smooth_to_positive_definite,
 )
 from analysis.psychometrics.sem import fit_model
+from analysis.psychometrics.structure.model_reliability import ModelReliability, model_reliability
 
 #: An item with more different answers than this is a measurement, not categories.
 _MOST_CATEGORIES = 10

@@ -10,8 +10,8 @@ from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeate
 from analysis.psychometrics.command_line.options import add_data, add_seed, finite_number, whole_number
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
+from analysis.psychometrics.dyads.response_surface import ResponseSurface, fit_response_surface
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.response_surface import ResponseSurface, fit_response_surface
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

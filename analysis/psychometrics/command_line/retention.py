@@ -13,7 +13,12 @@ from analysis.psychometrics.command_line.options import add_data, add_items, add
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.retention import correlation_matrix, minimum_average_partial, parallel_analysis, scree
+from analysis.psychometrics.exploratory.retention import (
+    correlation_matrix,
+    minimum_average_partial,
+    parallel_analysis,
+    scree,
+)
 
 _DRAWS = {"pearson": 500, "polychoric": 100}
 

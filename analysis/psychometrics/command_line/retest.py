@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeated
-from analysis.psychometrics.command_line.options import add_data, add_seed, finite_number, split_names, whole_number
-from analysis.psychometrics.command_line.report import Report, Section
-from analysis.psychometrics.command_line.table import Table, read_table
-from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.responsiveness import (
+from analysis.psychometrics.change.responsiveness import (
     AreaUnderCurve,
     MinimalImportantChange,
     minimal_important_change,
     responsiveness_auc,
 )
-from analysis.psychometrics.retest import Retest, assess_retest
+from analysis.psychometrics.change.retest import Retest, assess_retest
+from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeated
+from analysis.psychometrics.command_line.options import add_data, add_seed, finite_number, split_names, whole_number
+from analysis.psychometrics.command_line.report import Report, Section
+from analysis.psychometrics.command_line.table import Table, read_table
+from analysis.psychometrics.errors import AnalysisInputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,9 +12,9 @@ from analysis.psychometrics.command_line.report import Cell, Report, Section
 from analysis.psychometrics.command_line.scale_items import read_range
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.model_ladder import LadderModel, ModelStructure, build_ladder
 from analysis.psychometrics.response_matrix import reverse_items
-from analysis.psychometrics.rivals import RivalFit, Rivals, fit_rivals
+from analysis.psychometrics.structure.model_ladder import LadderModel, ModelStructure, build_ladder
+from analysis.psychometrics.structure.rivals import RivalFit, Rivals, fit_rivals
 
 _EXAMPLE = '{"components": {"trust": ["TR1", "TR2"], …}, "domains": {"outcome": ["trust", …], …}}'
 

@@ -9,8 +9,8 @@ from analysis.psychometrics.command_line.options import add_seed, split_scales, 
 from analysis.psychometrics.command_line.report import Report, Section
 from analysis.psychometrics.command_line.table import read_table
 from analysis.psychometrics.command_line.two_files import add_prefixes, chosen_prefixes
-from analysis.psychometrics.dyads import pair_dyads
-from analysis.psychometrics.role_invariance import InvarianceStep, RoleInvariance, assess_role_invariance
+from analysis.psychometrics.dyads.pairing import pair_dyads
+from analysis.psychometrics.structure.role_invariance import InvarianceStep, RoleInvariance, assess_role_invariance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from analysis.psychometrics.command_line.keys import filled_keys, refuse_repeated
 from analysis.psychometrics.command_line.options import split_names
 from analysis.psychometrics.command_line.table import Table, read_table
-from analysis.psychometrics.dyads import pair_dyads
+from analysis.psychometrics.dyads.pairing import pair_dyads
 from analysis.psychometrics.errors import AnalysisInputError
 from analysis.psychometrics.response_matrix import FloatArray
 

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from analysis.psychometrics.correlations.ordinal_moments import ordinal_moments
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.ordinal_moments import ordinal_moments
 from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses
 from analysis.psychometrics.sem.matrices import IndexArray
 from analysis.psychometrics.sem.missing_data import IncompleteRows, estimate_moments, incomplete_rows

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.psychometrics.errors import AnalysisInputError
-from analysis.psychometrics.few_clinicians import MINIMUM_FOR_BETWEEN_FACTORS, MINIMUM_FOR_BETWEEN_MODEL
-from analysis.psychometrics.level_specific_reliability import TwoLevelCovariances, two_level_covariances
+from analysis.psychometrics.inference.few_clinicians import MINIMUM_FOR_BETWEEN_FACTORS, MINIMUM_FOR_BETWEEN_MODEL
+from analysis.psychometrics.reliability.level_specific import TwoLevelCovariances, two_level_covariances
 from analysis.psychometrics.response_matrix import FloatArray, IntArray, as_item_codes, as_responses
 from analysis.psychometrics.sem import fit_measures as measures
 from analysis.psychometrics.sem.estimation import (

@@ -18,8 +18,8 @@ from analysis.adapters.factor_analyzer_efa import (
     explore_factors,
     sampling_adequacy,
 )
-from analysis.psychometrics import factor_analysis
 from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.exploratory import factor_analysis
 from analysis.psychometrics.simulation import SimulationDesign, SimulationStructure, simulate_dyads
 
 FloatArray = npt.NDArray[np.float64]

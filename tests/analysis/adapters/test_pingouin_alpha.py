@@ -11,8 +11,8 @@ import pytest
 
 from analysis.adapters import pingouin_alpha
 from analysis.adapters.pingouin_alpha import cronbach_alpha
-from analysis.psychometrics import reliability
 from analysis.psychometrics.errors import AnalysisInputError
+from analysis.psychometrics.reliability import coefficients as reliability
 
 FloatArray = npt.NDArray[np.float64]
 SCALES = {"visual": slice(0, 3), "textual": slice(3, 6), "speed": slice(6, 9), "all9": slice(0, 9)}

@@ -29,4 +29,4 @@ def test_docstring_examples_run(module: ModuleType) -> None:
 def test_examples_are_looked_for_in_the_right_place() -> None:
     """The search finds the modules that have had examples from the beginning."""
     names = {module.__name__.rpartition(".")[2] for module in modules_with_examples()}
-    assert {"item_statistics", "reliability", "retention"} <= names
+    assert {"item_statistics", "coefficients", "retention"} <= names

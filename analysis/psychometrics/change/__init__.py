@@ -1,0 +1,1 @@
+"""Retest, and change over time."""

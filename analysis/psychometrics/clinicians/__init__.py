@@ -1,0 +1,1 @@
+"""Many patients per clinician: components, precision of clinician means, planning."""

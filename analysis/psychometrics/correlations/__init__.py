@@ -1,0 +1,1 @@
+"""Correlations of ordinal and continuous items, with thresholds and their asymptotic covariance."""

@@ -1,0 +1,1 @@
+"""Two people on one relationship: agreement, gaps, similarity, reciprocity, actor and partner effects, congruence."""

@@ -1,0 +1,1 @@
+"""The graded response model, and items that work differently in groups."""

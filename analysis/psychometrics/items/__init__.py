@@ -1,0 +1,1 @@
+"""What single items tell: distributions, multitrait scaling, content validity."""

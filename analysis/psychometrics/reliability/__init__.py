@@ -1,0 +1,1 @@
+"""Reliability of scores: alpha, the omegas, intervals, level by level."""
