@@ -56,6 +56,17 @@ def locked_administration(administration_id: int) -> Administration:
     return _read("id", administration_id, locked=True)
 
 
+def locked_administration_with_token(token: str) -> Administration:
+    """The questionnaire that a link's secret opens, held as by `locked_administration`.
+
+    Raises
+    ------
+    Administration.DoesNotExist
+        If no questionnaire has this link.
+    """
+    return _read("token_hash", hash_token(token), locked=True)
+
+
 def _read(key: str, value: str | int, *, locked: bool) -> Administration:
     connection = connections[DEFAULT_DB_ALIAS]
     with connection.cursor() as cursor:

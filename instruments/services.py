@@ -15,11 +15,12 @@ from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
+from instruments.answer_log import append_events, save_answers
 from instruments.catalogue_reader import parse_instrument
 from instruments.codes import link_fields
 from instruments.definitions import Answer, Item, Role
 from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token
-from instruments.opening import locked_administration
+from instruments.opening import locked_administration, locked_administration_with_token
 from instruments.questionnaire import InvalidAnswer
 from studies.models import Clinician, Dyad, Patient, Study, Visit, Wave
 from studies.scope import beyond_sites
@@ -294,13 +295,13 @@ def record_answers(*, administration_id: int, given: Sequence[GivenAnswer], now:
     """
     administration = locked_administration(administration_id)
     if _record(administration, given, now=now):
-        administration.save(update_fields=["answers", "last_sequence", "status", "started_at"])
+        save_answers(administration)
     return administration.last_sequence
 
 
 @transaction.atomic
 def receive_delivery(
-    *, administration_id: int, given: Sequence[GivenAnswer], language: str, finish: bool, now: datetime
+    *, token: str, given: Sequence[GivenAnswer], language: str, finish: bool, now: datetime
 ) -> Administration:
     """Take what waited on a device: answers in the order of giving and, if all were given, the finish. All or nothing.
 
@@ -308,10 +309,12 @@ def receive_delivery(
 
     Raises
     ------
+    Administration.DoesNotExist
+        If no questionnaire has this link.
     AnswerRefused
         As `record_answers`; also for a language in which the questionnaire is not offered (422).
     """
-    administration = locked_administration(administration_id)
+    administration = locked_administration_with_token(token)
     if language not in administration.instrument.languages:
         raise AnswerRefused(f"This questionnaire is offered in {', '.join(administration.instrument.languages)}.")
     grace = QUEUE_GRACE if administration.status != Administration.Status.WAITING else timedelta()
@@ -322,7 +325,7 @@ def receive_delivery(
     administration.language = language
     _mark_started(administration, now=now)
     _record(administration, given, now=now, grace=grace)
-    administration.save(update_fields=["answers", "last_sequence", "status", "started_at", "language"])
+    save_answers(administration)
     if finish:
         _complete(administration, now=now)
     return administration
@@ -352,7 +355,7 @@ def _record(
             newest[one.item] = one.sequence
     administration.last_sequence = max(administration.last_sequence, *(one.sequence for one in fresh))
     _mark_started(administration, now=now)
-    AnswerEvent.objects.bulk_create(
+    append_events(
         AnswerEvent(
             administration=administration,
             sequence=one.sequence,

@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -113,13 +113,10 @@ _View = Callable[..., HttpResponse]  # (request, opened, and what else the addre
 _Refusal = Callable[[int, str, Opened | None], HttpResponse]
 
 
-def _opened_by_token(
-    *, refuse: _Refusal, grace: timedelta = timedelta(), **by_method: _View
-) -> Callable[..., HttpResponse]:
+def _opened_by_token(*, refuse: _Refusal, **by_method: _View) -> Callable[..., HttpResponse]:
     """One address: finds the questionnaire by its secret, speaks its language and answers every refusal kindly.
 
-    `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show, `grace`
-    says how long after its end the link is still taken.
+    `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show.
     """
     methods = sorted({*by_method, "HEAD"} if "GET" in by_method else by_method)
 
@@ -144,7 +141,7 @@ def _opened_by_token(
         opened = _open(request, administration, token)
         with translation.override(opened.language):
             try:
-                if administration.is_expired(now=opened.now - grace) and not opened.is_completed:
+                if administration.is_expired(now=opened.now) and not opened.is_completed:
                     raise LinkExpired("The time for answering this questionnaire is over.")
                 response = handler(request, opened, **kwargs)
             except AnswerRefused as error:
@@ -353,18 +350,18 @@ def finish(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Finish for good; finishing again changes nothing."""
     services.complete_administration(administration_id=opened.administration.pk, now=opened.now)
     response = _see_other(opened.links.root)
-    _forget_kept_pages(request, opened, response)
+    _forget_kept_pages(request, opened.links.root, response)
     return response
 
 
-def _forget_kept_pages(request: HttpRequest, opened: Opened, response: HttpResponse) -> None:
+def _forget_kept_pages(request: HttpRequest, root: str, response: HttpResponse) -> None:
     # Says nothing and is never read. Chromium keeps pages alive for Back, `no-store` or not, and would show the next
     # person these answers; it drops them when an HttpOnly cookie of theirs has changed meanwhile.
     response.set_cookie(
         "finished",
         secrets.token_urlsafe(6),
         max_age=60,
-        path=opened.links.root,
+        path=root,
         secure=request.is_secure(),
         httponly=True,
         samesite="Strict",
@@ -397,24 +394,36 @@ def _state(opened: Opened) -> dict[str, Any]:
     }
 
 
-def deliver(request: HttpRequest, opened: Opened) -> HttpResponse:
-    """Take what waited on a device. Authorised by the link alone: it may come a day later, without the page."""
-    delivery = read_delivery(request, now=opened.now)
+@csrf_exempt  # as all views by a link
+def questionnaire_deliver(request: HttpRequest, token: str) -> HttpResponse:
+    """Take what waited on a device. Authorised by the link alone: it may come a day later, without the page.
+
+    By far the most frequent request. It shows nothing, so it is spared what a page needs, and the questionnaire is
+    looked up once: where it is stored.
+    """
+    response = HttpResponseNotAllowed(["POST"]) if request.method != "POST" else _deliver(request, token)
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    return response
+
+
+def _deliver(request: HttpRequest, token: str) -> HttpResponse:
+    now = timezone.now()
     try:
+        delivery = read_delivery(request, now=now)
         administration = services.receive_delivery(
-            administration_id=opened.administration.pk,
-            given=delivery.answers,
-            language=delivery.language,
-            finish=delivery.finish,
-            now=opened.now,
+            token=token, given=delivery.answers, language=delivery.language, finish=delivery.finish, now=now
         )
+    except Administration.DoesNotExist:
+        return _refuse_with_json(404, "No questionnaire has this link.", None)
     except SequenceConflict as conflict:
-        opened.administration.refresh_from_db(fields=["last_sequence"])
-        body = {"error": str(conflict), "last_sequence": opened.administration.last_sequence}
-        return JsonResponse(body, status=conflict.status)
+        last_sequence = administration_with_token(token).last_sequence
+        return JsonResponse({"error": str(conflict), "last_sequence": last_sequence}, status=conflict.status)
+    except AnswerRefused as error:
+        return _refuse_with_json(error.status, str(error), None)
     response = JsonResponse({"last_sequence": administration.last_sequence, "status": administration.status})
     if administration.is_completed:
-        _forget_kept_pages(request, opened, response)
+        _forget_kept_pages(request, reverse("questionnaire", args=[token]), response)
     return response
 
 
@@ -731,4 +740,3 @@ questionnaire_review = _opened_by_token(refuse=_refuse_with_page, GET=show_revie
 questionnaire_finish = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=finish)
 questionnaire_answers = _opened_by_token(refuse=_refuse_with_json, POST=save_answer)
 questionnaire_state = _opened_by_token(refuse=_refuse_with_json, GET=show_state)
-questionnaire_deliver = _opened_by_token(refuse=_refuse_with_json, grace=services.QUEUE_GRACE, POST=deliver)

@@ -79,7 +79,7 @@ def test_a_queue_replayed_a_day_later_is_accepted_once(visit: CreatedVisit) -> N
     start = datetime.now(UTC)
     for later in (timedelta(), timedelta(days=1), timedelta(days=1, hours=1)):
         stored = receive_delivery(
-            administration_id=form.pk,
+            token=visit.patient_token,
             given=given[:2] if not later else given,
             language="en",
             finish=bool(later),

@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import polib
 import pytest
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import resolve
@@ -22,10 +22,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from instruments import services
+from instruments.answer_log import append_events, save_answers
 from instruments.catalogue_reader import read_instrument
 from instruments.definitions import Absence, Role
 from instruments.models import Administration, AnswerEvent
-from instruments.opening import administration_with_token, locked_administration
+from instruments.opening import administration_with_token, locked_administration, locked_administration_with_token
 from instruments.services import CreatedVisit, create_visit, release_instrument
 from instruments.views import Links
 from studies.models import Clinician, Dyad, Patient, Site, Study, Wave
@@ -962,7 +963,11 @@ def test_the_quick_statement_reads_what_the_models_say(visit: CreatedVisit, clie
     post(client, begin(client, visit.patient_token), VN1="4")
     slow = administration_of(visit)
     with transaction.atomic():
-        quick = [administration_with_token(visit.patient_token), locked_administration(slow.pk)]
+        quick = [
+            administration_with_token(visit.patient_token),
+            locked_administration(slow.pk),
+            locked_administration_with_token(visit.patient_token),
+        ]
     for one in quick:
         for name in [column.attname for column in Administration._meta.concrete_fields]:
             assert getattr(one, name) == getattr(slow, name), name
@@ -970,6 +975,45 @@ def test_the_quick_statement_reads_what_the_models_say(visit: CreatedVisit, clie
         assert one.visit.dyad.code == slow.visit.dyad.code
         assert one.visit.wave.is_follow_up is slow.visit.wave.is_follow_up
         assert one.visit.dyad.study.is_synthetic is slow.visit.dyad.study.is_synthetic
-    for wrong in (lambda: administration_with_token("nope"), lambda: locked_administration(0)):
+    for wrong in (
+        lambda: administration_with_token("nope"),
+        lambda: locked_administration(0),
+        lambda: locked_administration_with_token("nope"),
+    ):
         with pytest.raises(Administration.DoesNotExist):
             wrong()
+
+
+def test_the_quick_statements_write_what_the_models_would(visit: CreatedVisit) -> None:
+    """A line in the log and the questionnaire's row are, column by column, what Django's own statements write."""
+    form = administration_of(visit)
+    now = datetime.now(UTC)
+    values: list[Any] = [4, "SKIPPED", 12.5, ["a", "b"]]
+    lines = [
+        AnswerEvent(
+            administration=form, item="VN1", value=value, language="es", received_at=now, sequence=number,
+            client_time=now if number % 2 else None, paradata={"ms": 3} if number % 2 else None,
+        )
+        for number, value in enumerate(values, start=1)
+    ]  # fmt: skip
+    append_events(lines[:1])
+    append_events(lines[1:])
+    AnswerEvent.objects.bulk_create([replace_sequence(line, line.sequence + 10) for line in lines])
+    columns = "item, value, language, client_time, received_at, paradata"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {columns} FROM instruments_answerevent ORDER BY sequence")
+        rows = cursor.fetchall()
+    assert rows[:4] == rows[4:]
+    with pytest.raises(IntegrityError), transaction.atomic():
+        append_events(lines[:1])
+    form.answers, form.last_sequence, form.status, form.started_at, form.language = {"VN1": 4}, 1, "started", now, "es"
+    save_answers(form)
+    stored = administration_of(visit)
+    for name in [column.attname for column in Administration._meta.concrete_fields]:
+        assert getattr(stored, name) == getattr(form, name), name
+
+
+def replace_sequence(line: AnswerEvent, sequence: int) -> AnswerEvent:
+    """The same line under another number."""
+    fields = {field.attname: getattr(line, field.attname) for field in AnswerEvent._meta.concrete_fields}
+    return AnswerEvent(**fields | {"id": None, "sequence": sequence})
