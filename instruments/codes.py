@@ -9,6 +9,7 @@ tablets of a clinic share one.
 
 import base64
 import hmac
+import secrets
 from datetime import datetime, timedelta
 
 from django.utils.crypto import salted_hmac
@@ -51,7 +52,7 @@ def read_code(typed: str) -> str:
 def link_fields(token: str) -> dict[str, str]:
     """The columns by which the database recognises a link's code."""
     code = code_of(token)
-    return {"code_hash": _keyed("lookup", code).hex(), "token_box": _locked(_bytes_of(token), code).hex()}
+    return {"code_hash": code_hash(code), "token_box": _locked(_bytes_of(token), code).hex()}
 
 
 def token_of_code(*, typed: str, browser: str, now: datetime) -> str:
@@ -64,17 +65,37 @@ def token_of_code(*, typed: str, browser: str, now: datetime) -> str:
     UnknownCode
         If no questionnaire has this code; the guess is counted.
     """
+    ensure_may_guess(browser=browser, now=now)
+    code = read_code(typed)
+    boxes = Administration.objects.filter(code_hash=code_hash(code)).values_list("token_box", flat=True)
+    row = boxes.first() if len(code) == LENGTH else None
+    if row is None:
+        count_wrong_guess(browser=browser, now=now)
+        raise UnknownCode
+    return base64.urlsafe_b64encode(_locked(bytes.fromhex(row), code)).decode().rstrip("=")
+
+
+def ensure_may_guess(*, browser: str, now: datetime) -> None:
+    """Raises `TooManyGuesses` if too many wrong codes came from this browser, or from all unknown ones together."""
     limit = GUESSES_OF_A_KNOWN_BROWSER if browser else GUESSES_OF_ALL_OTHERS
     if CodeGuess.objects.filter(browser=browser, at__gt=now - GUESS_WINDOW).count() >= limit:
         raise TooManyGuesses
-    code = read_code(typed)
-    boxes = Administration.objects.filter(code_hash=_keyed("lookup", code).hex()).values_list("token_box", flat=True)
-    row = boxes.first() if len(code) == LENGTH else None
-    if row is None:
-        CodeGuess.objects.filter(at__lt=now - timedelta(days=1)).delete()
-        CodeGuess.objects.create(browser=browser, at=now)
-        raise UnknownCode
-    return base64.urlsafe_b64encode(_locked(bytes.fromhex(row), code)).decode().rstrip("=")
+
+
+def count_wrong_guess(*, browser: str, now: datetime) -> None:
+    """Remember one wrong code for as long as it counts."""
+    CodeGuess.objects.filter(at__lt=now - timedelta(days=1)).delete()
+    CodeGuess.objects.create(browser=browser, at=now)
+
+
+def new_code() -> str:
+    """A fresh code that belongs to no questionnaire's link."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+
+
+def code_hash(code: str) -> str:
+    """What the database keeps of a code: a keyed hash, since forty bits alone could be tried through."""
+    return _keyed("lookup", code).hex()
 
 
 def _bytes_of(token: str) -> bytes:

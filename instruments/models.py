@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from instruments.definitions import Instrument, Role
 from instruments.questionnaire import Questionnaire
 from instruments.released import released_instrument
-from studies.models import Visit
+from studies.models import Device, Visit
 from studies.scope import ScopedManager
 
 
@@ -224,6 +224,47 @@ class PaperEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.administration_id} typed {self.place}"
+
+
+class HandOverManager(ScopedManager["HandOver"]):
+    study_path, site_path = "device__site__study", "device__site"
+
+
+class HandOver(models.Model):
+    """One patient's questionnaire on one tablet: the front desk asks, the tablet takes it once, the PIN ends it.
+
+    While it is taken and not ended, the tablet opens this questionnaire and no other page of a patient.
+    """
+
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="hand_overs")
+    administration = models.ForeignKey(Administration, on_delete=models.CASCADE, related_name="hand_overs")
+    #: None when the patient typed a code or opened a link on the tablet.
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    asked_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    #: The questionnaire's secret, sealed with the tablet's own: only that tablet can open it again.
+    token_box = models.TextField(blank=True)
+
+    objects = HandOverManager()
+
+    class Meta:
+        verbose_name = _("hand-over")
+        verbose_name_plural = _("hand-overs")
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["device"], condition=models.Q(taken_at=None, ended_at=None), name="one_asked_per_device"
+            ),
+            models.UniqueConstraint(
+                fields=["device"],
+                condition=models.Q(taken_at__isnull=False, ended_at=None),
+                name="one_taken_per_device",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.administration_id} on device {self.device_id}"
 
 
 class CodeGuess(models.Model):

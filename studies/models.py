@@ -219,6 +219,59 @@ class Patient(models.Model):
         return self.code
 
 
+class DeviceManager(ScopedManager["Device"]):
+    study_path, site_path = "site__study", "site"
+
+
+class Device(models.Model):
+    """A site's tablet that patients answer on. It opens what is handed over to it, and holds no staff session.
+
+    Its secrets are kept as hashes: the one in its cookie, and until that is made, the link and code that enrol it.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="devices")
+    name = models.CharField(_("name"), max_length=40)
+    #: What the front desk types to get the tablet back from a patient; wrong ones are slowed down on this tablet alone.
+    pin_hash = models.CharField(max_length=128)
+    pin_failures = models.PositiveIntegerField(default=0)
+    pin_blocked_until = models.DateTimeField(null=True)
+    added_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    added_at = models.DateTimeField()
+    enrol_hash = models.CharField(max_length=64, null=True, unique=True)
+    enrol_code_hash = models.CharField(max_length=64, null=True, unique=True)
+    enrol_until = models.DateTimeField(null=True)
+    token_hash = models.CharField(max_length=64, null=True, unique=True)
+    enrolled_at = models.DateTimeField(null=True)
+    last_seen_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    #: As the tablet last reported: answers that wait on it, and those that the server would not take.
+    n_unsent = models.PositiveIntegerField(default=0)
+    unsent_since = models.DateTimeField(null=True)
+    n_refused = models.PositiveIntegerField(default=0)  # since somebody noted them
+    refused_counter = models.PositiveIntegerField(default=0)  # the tablet's own count, which only grows
+    reported_at = models.DateTimeField(null=True)
+
+    objects = DeviceManager()
+
+    class Meta:
+        verbose_name = _("tablet")
+        verbose_name_plural = _("tablets")
+        ordering = ["site__code", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["site", "name"], condition=models.Q(revoked_at=None), name="device_name_once_at_site"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether questionnaires can be handed over to it."""
+        return self.enrolled_at is not None and self.revoked_at is None
+
+
 class DyadManager(ScopedManager["Dyad"]):
     study_path, site_path = "study", "clinician__site"
 
