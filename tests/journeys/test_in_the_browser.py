@@ -1,57 +1,21 @@
 """The people's ways through the platform, in a real browser, over real processes."""
 
 import csv
-import json
 import re
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from instruments.catalogue_reader import read_instrument
 from instruments.definitions import Role
 from tests.factories import CATALOGUE_FILE
 from tests.platform_processes import Platform, wait_until
+from tests.questionnaire_page import TABLET, begin, form_of
 
 INSTRUMENT = read_instrument(CATALOGUE_FILE)
-TABLET = {"width": 800, "height": 1280}
 DESK = {"width": 1280, "height": 800}
-
-
-@pytest.fixture
-def contexts(browser: Browser) -> Iterator[Any]:
-    """Opens browser contexts and closes them again; a page that reports a script error fails the test."""
-    opened: list[BrowserContext] = []
-    errors: list[str] = []
-
-    def open_context(**options: Any) -> Page:
-        context = browser.new_context(**options)
-        context.set_default_timeout(15_000)
-        opened.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("response", lambda r: errors.append(f"{r.status} {r.url}") if r.status >= 500 else None)
-        return page
-
-    yield open_context
-    for context in opened:
-        context.close()
-    assert errors == []
-
-
-def stored(platform: Platform, dyad: str, role: Role) -> dict[str, Any]:
-    """What the database holds of one questionnaire."""
-    with sqlite3.connect(f"file:{platform.folder}/healing_survey.sqlite3?mode=ro", uri=True) as database:
-        status, language, answers = database.execute(
-            """SELECT form.status, form.language, form.answers FROM instruments_administration form
-               JOIN studies_visit visit ON visit.id = form.visit_id JOIN studies_dyad dyad ON dyad.id = visit.dyad_id
-               WHERE dyad.code = ? AND form.role = ?""",
-            [dyad, role.value],
-        ).fetchone()
-    return {"status": status, "language": language, "answers": json.loads(answers)}
 
 
 def choose(page: Page, item: str, value: int | str) -> None:
@@ -74,19 +38,18 @@ def test_a_patient_answers_changes_skips_switches_language_and_finishes(
     """All of a short form on a tablet: Back and a change, a skip, does not apply, Spanish in the middle, review."""
     (visit,) = platform.create_visits(1, "--form", "short")
     items = INSTRUMENT.form_items("short")
-    page = contexts(viewport=TABLET, java_script_enabled=javascript, locale="en-US")
-    page.goto(visit["patient_url"])
+    page = contexts(java_script_enabled=javascript, locale="en-US")
+    begin(page, visit["patient_url"], scripts=javascript)
     assert page.get_by_text("Synthetic data").is_visible()
-    page.get_by_role("button", name="Start").click()
     expected: dict[str, int | str] = {}
     for number, item in enumerate(items, start=1):
         on_page(page, number)
         language = "es" if number > 10 else "en"
-        assert page.get_by_text(item.text[Role.PATIENT][language], exact=True).is_visible()
+        expect(page.get_by_text(item.text[Role.PATIENT][language], exact=True)).to_be_visible()
         if number == 2:
             go(page, "next")  # nothing chosen: one gentle line, the same page
             on_page(page, number)
-            assert page.locator("#notice").is_visible()
+            expect(page.locator("#notice")).to_be_visible()
         if number == 3:
             go(page, "skip")
             expected[item.code] = "SKIPPED"
@@ -99,7 +62,7 @@ def test_a_patient_answers_changes_skips_switches_language_and_finishes(
             on_page(page, 6)
             go(page, "back")
             on_page(page, 5)
-            assert page.locator(f"input[name={item.code}][value='{value}']").is_checked()
+            expect(page.locator(f"input[name={item.code}][value='{value}']")).to_be_checked()
             choose(page, item.code, 1)
             expected[item.code] = 1
             go(page, "next")
@@ -111,11 +74,11 @@ def test_a_patient_answers_changes_skips_switches_language_and_finishes(
         before = page.url
         go(page, "skip")
         expect(page).not_to_have_url(before)
-    assert stored(platform, visit["dyad"], Role.PATIENT)["status"] == "started"
+    assert form_of(platform, visit["dyad"])["status"] == "started"
     expect(page.locator("html")).to_have_attribute("lang", "es")
     page.get_by_role("button", name="Terminar").first.click()
     expect(page.get_by_role("heading", name="Gracias")).to_be_visible()
-    form = stored(platform, visit["dyad"], Role.PATIENT)
+    form = form_of(platform, visit["dyad"])
     assert (form["status"], form["language"]) == ("completed", "es")
     assert {item.code: form["answers"][item.code] for item in items} == expected
     page.goto(f"{visit['patient_url']}page/1/")
@@ -125,19 +88,16 @@ def test_a_patient_answers_changes_skips_switches_language_and_finishes(
 def test_question_answers_and_next_are_in_sight_on_a_tablet(platform: Platform, contexts: Any) -> None:
     """At 800×1280, both languages: statement, five answers (64 px and more) and Next without scrolling."""
     (visit,) = platform.create_visits(1)
-    page = contexts(viewport=TABLET, locale="en-US")
-    page.goto(visit["patient_url"])
-    page.get_by_role("button", name="Start").click()
+    page = contexts(locale="en-US")
+    begin(page, visit["patient_url"])
     on_page(page, 1)
-    wait_until(
-        lambda: stored(platform, visit["dyad"], Role.PATIENT)["status"] == "started", seconds=10, what="the start"
-    )
+    wait_until(lambda: form_of(platform, visit["dyad"])["status"] == "started", seconds=10, what="the start")
     for language, name in (("en", "English"), ("es", "Español")):
         page.goto(f"{visit['patient_url']}page/1/")
         page.get_by_role("button", name=name).click()
         expect(page.locator("html")).to_have_attribute("lang", language)
         wait_until(
-            lambda code=language: stored(platform, visit["dyad"], Role.PATIENT)["language"] == code,  # type: ignore[misc]
+            lambda code=language: form_of(platform, visit["dyad"])["language"] == code,  # type: ignore[misc]
             seconds=10,
             what="the language",
         )
@@ -167,11 +127,11 @@ def test_a_clinician_rates_by_keyboard_and_every_answer_is_saved_at_once(platfor
     for n in range(first_block):
         page.keyboard.press(str(n % 5 + 1))
     wait_until(
-        lambda: len(stored(platform, visit["dyad"], Role.CLINICIAN)["answers"]) == first_block,
+        lambda: len(form_of(platform, visit["dyad"], "clinician")["answers"]) == first_block,
         seconds=10,
         what="saving every typed answer before Next",
     )
-    given = stored(platform, visit["dyad"], Role.CLINICIAN)["answers"]
+    given = form_of(platform, visit["dyad"], "clinician")["answers"]
     assert [given[code] for code in items[:first_block]] == [n % 5 + 1 for n in range(first_block)]
     go(page, "next")
     on_page(page, 2)
@@ -187,7 +147,7 @@ def test_a_clinician_rates_by_keyboard_and_every_answer_is_saved_at_once(platfor
             expect(page).not_to_have_url(re.compile("blank"))
     page.get_by_role("button", name="Finish").first.click()
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
-    answers = stored(platform, visit["dyad"], Role.CLINICIAN)["answers"]
+    answers = form_of(platform, visit["dyad"], "clinician")["answers"]
     assert [answers[code] for code in items[:first_block]] == [n % 5 + 1 for n in range(first_block)]
     assert {answers[code] for code in items[first_block:]} == {4}
 
@@ -249,7 +209,7 @@ def test_a_coordinator_makes_a_visit_and_hands_over_its_link(platform: Platform,
     page.locator("form:has(select[name=clinician]) [type=submit]").click()
     expect(page.locator("select[name=clinician]")).to_have_count(0)
     link = re.findall(rf"{platform.base_url}/q/[\w-]+/", page.content())[0]
-    tablet = contexts(viewport=TABLET, locale="es-MX")
+    tablet = contexts(locale="es-MX")
     tablet.goto(link)
     expect(tablet.locator("html")).to_have_attribute("lang", "es")
     expect(tablet.get_by_role("button", name="Empezar")).to_be_visible()

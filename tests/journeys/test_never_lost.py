@@ -1,125 +1,38 @@
 """Answers given on a tablet are never lost and never stored twice: flaky Wi-Fi, kills, two tabs, full disks."""
 
-import json
 import os
 import random
 import re
 import signal
-import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+from playwright.sync_api import Browser, Page, Playwright, expect
 from playwright.sync_api import Error as PlaywrightError
 
 from instruments.catalogue_reader import read_instrument
-from instruments.definitions import Absence
 from tests.factories import CATALOGUE_FILE
 from tests.flaky_proxy import FlakyProxy
 from tests.platform_processes import Platform, wait_until
+from tests.questionnaire_page import (
+    TABLET,
+    answer_all,
+    as_stored,
+    begin,
+    code_of,
+    completed,
+    finish,
+    form_of,
+    press_start,
+    ready,
+    stored_answers,
+)
 
 INSTRUMENT = read_instrument(CATALOGUE_FILE)
-TABLET = {"width": 800, "height": 1280}
 #: How many forms, kills and replays: a small dose in `make test`, a large one in `make test-long`.
 DOSE = int(os.environ.get("TEST_DOSE", "1"))
-
-
-@pytest.fixture
-def contexts(browser: Browser) -> Iterator[Any]:
-    """Opens pages in contexts of their own; one that reports a script error fails the test."""
-    opened: list[BrowserContext] = []
-    errors: list[str] = []
-
-    def open_page(**options: Any) -> Page:
-        context = browser.new_context(viewport=TABLET, locale="en-US", **options)
-        context.set_default_timeout(20_000)
-        opened.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        return page
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert errors == []
-
-
-def form_of(platform: Platform, dyad: str) -> dict[str, Any]:
-    """What the database holds of the patient's form: status, answers and log."""
-    with sqlite3.connect(f"file:{platform.folder}/healing_survey.sqlite3?mode=ro", uri=True) as database:
-        pk, status, answers = database.execute(
-            """SELECT form.id, form.status, form.answers FROM instruments_administration form
-               JOIN studies_visit visit ON visit.id = form.visit_id JOIN studies_dyad dyad ON dyad.id = visit.dyad_id
-               WHERE dyad.code = ? AND form.role = 'patient'""",
-            [dyad],
-        ).fetchone()
-        log = database.execute(
-            "SELECT sequence, item, value FROM instruments_answerevent WHERE administration_id = ? ORDER BY sequence",
-            [pk],
-        ).fetchall()
-    return {"status": status, "answers": json.loads(answers), "log": log}
-
-
-def begin(page: Page, url: str) -> None:
-    """Open the link and press Start, when the script has taken over."""
-    page.goto(url)
-    ready(page)
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("form.question")).to_be_visible()
-
-
-def ready(page: Page) -> None:
-    """The script keeps the answers from here on."""
-    expect(page.locator("body")).to_have_attribute("data-keeping", "here")
-
-
-def code_of(page: Page) -> str:
-    """What is asked on the screen."""
-    code = page.locator("form.question fieldset").get_attribute("data-code")
-    assert code is not None
-    return code
-
-
-def answer_one(page: Page, rng: random.Random) -> tuple[str, Any]:
-    """Give some answer to the question on the screen and go on; what the server has to hold of it."""
-    code = code_of(page)
-    labels = page.locator("form.question label.option input[type=radio]")
-    if labels.count() and rng.random() < 0.9:
-        chosen = rng.randrange(labels.count())
-        raw = labels.nth(chosen).get_attribute("value") or ""
-        page.locator("form.question label.option").nth(chosen).click()
-        button, value = "next", "PREFER_NOT" if raw == "prefer_not" else int(raw) if raw.isdigit() else raw
-    else:
-        button, value = "skip", Absence.SKIPPED.value
-    page.locator(f"button[name=action][value={button}]").click()
-    page.wait_for_function("code => document.querySelector('form.question fieldset')?.dataset.code !== code", arg=code)
-    return code, value
-
-
-def answer_all(page: Page, rng: random.Random, given: dict[str, Any], *, until: int = 1000) -> None:
-    """Answer until the review, or until so many are given."""
-    while len(given) < until and page.locator("form.question").count():
-        code, value = answer_one(page, rng)
-        given[code] = value
-
-
-def finish(page: Page) -> None:
-    page.get_by_role("button", name="Finish").first.click()
-
-
-def stored_answers(platform: Platform, dyad: str) -> dict[str, Any]:
-    return {
-        code: value
-        for code, value in form_of(platform, dyad)["answers"].items()
-        if value not in (Absence.NOT_SHOWN, Absence.NOT_REACHED)
-    }
-
-
-def completed(platform: Platform, dyad: str) -> bool:
-    return bool(form_of(platform, dyad)["status"] == "completed")
 
 
 def test_offline_from_the_first_item_to_the_finish_and_a_reload(platform: Platform, contexts: Any) -> None:
@@ -200,8 +113,7 @@ def test_flaky_wifi_loses_and_doubles_nothing(platform: Platform, contexts: Any)
             page, rng, given = contexts(), random.Random(number), dict[str, Any]()
             url = visit["patient_url"].replace(platform.base_url, proxy.base_url)
             open_through(page, url)
-            page.get_by_role("button", name="Start").click()
-            expect(page.locator("form.question")).to_be_visible()
+            press_start(page)
             answer_all(page, rng, given, until=10)
             proxy.is_down = True
             answer_all(page, rng, given, until=15)
@@ -257,8 +169,7 @@ def test_a_killed_browser_loses_nothing_that_was_called_saved(
             context.close()
             break
         if page.locator("form.question").count() == 0:
-            page.locator("main form button").first.click()
-            expect(page.locator("form.question")).to_be_visible()
+            press_start(page)
         page.wait_for_function("navigator.serviceWorker.ready.then(() => true)")
         context.set_offline(True)
         answer_all(page, rng, given, until=len(given) + max(1, (20 if DOSE == 1 else 60) // (n_kills + 1) - 1))
@@ -266,7 +177,7 @@ def test_a_killed_browser_loses_nothing_that_was_called_saved(
         page.locator("form.question label.option").first.click()
         expect(page.locator(".status")).to_have_attribute("data-state", re.compile("saved|offline"))
         value = page.locator("form.question input:checked").get_attribute("value") or ""
-        given[code] = int(value) if value.isdigit() else "PREFER_NOT" if value == "prefer_not" else value
+        given[code] = as_stored(value)
         kill_browser(profile)
     assert len({item for _, item, _ in form_of(platform, visit["dyad"])["log"]}) == len(given)
 
@@ -298,10 +209,7 @@ def test_two_tabs_with_the_same_link_lose_nothing(platform: Platform, contexts: 
     third = contexts()  # another tablet
     begin(first, visit["patient_url"])
     for page in (second, third):
-        page.goto(visit["patient_url"])
-        ready(page)
-        page.locator("main form button.primary").click()
-        expect(page.locator("form.question")).to_be_visible()
+        begin(page, visit["patient_url"])
     for value, page in ((1, first), (2, second), (3, third)):
         for number in (1, 2, 3):
             expect(page.locator("#progress")).to_contain_text(f"Question {number} of")
@@ -335,7 +243,7 @@ def test_without_a_store_each_answer_goes_straight_to_the_server(
     page.add_init_script(broken)
     page.goto(visit["patient_url"])
     expect(page.locator("body")).to_have_attribute("data-keeping", "denied")
-    page.get_by_role("button", name="Start").click()
+    press_start(page)
     expect(page.locator(".status")).to_have_text(
         "This browser can’t keep answers. Each one goes straight to the study."
     )

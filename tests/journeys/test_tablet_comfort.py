@@ -2,19 +2,19 @@
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, Playwright, expect
 
 from instruments.catalogue_reader import read_instrument
 from instruments.definitions import Role
 from tests.factories import CATALOGUE_FILE
 from tests.platform_processes import Platform
+from tests.questionnaire_page import begin, press_start, ready
 
 INSTRUMENT = read_instrument(CATALOGUE_FILE)
 DOSE = int(os.environ.get("TEST_DOSE", "1"))
@@ -26,38 +26,6 @@ AXE = {
 }
 #: Numbers of pages that look different: a recall block opening, "does not apply", numbers, choices, boxes.
 PAGES = (1, 6, 12, 28, 51, 52, 53, 54, 58, 61, 64)
-
-
-@pytest.fixture
-def contexts(browser: Browser) -> Iterator[Any]:
-    """Opens pages in contexts of their own; one that reports a script error fails the test."""
-    opened: list[BrowserContext] = []
-    errors: list[str] = []
-
-    def open_page(**options: Any) -> Page:
-        context = browser.new_context(**{"viewport": TABLETS[0], "locale": "en-US", **options})
-        context.set_default_timeout(20_000)
-        opened.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        return page
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert errors == []
-
-
-def begin(page: Page, url: str) -> None:
-    """Open the link and press Start, when the script has taken over."""
-    page.goto(url)
-    ready(page)
-    page.locator("main form button.primary").click()
-    expect(page.locator("form.question")).to_be_visible()
-
-
-def ready(page: Page) -> None:
-    expect(page.locator("body")).to_have_attribute("data-keeping", "here")
 
 
 def faults(page: Page) -> list[str]:
@@ -154,7 +122,7 @@ def test_question_answers_and_next_fit_both_tablets(platform: Platform, contexts
         page = contexts(java_script_enabled=True)
         page.goto(f"{visit['patient_url']}?language={language}")
         ready(page)
-        page.locator("main form button.primary").click()
+        press_start(page)
         for number in range(1, n_items + 1, 1 if DOSE > 1 else 7):
             page.goto(f"{visit['patient_url']}page/{number}/")
             if page.locator("html").get_attribute("lang") != language:
@@ -190,8 +158,7 @@ def test_larger_text_and_contrast_end_with_the_questionnaire(
         expect(page.locator("html")).to_have_class(re.compile(f"size-{size}"))
         assert _text_pixels(page) == expected
     page.locator(".comfort button[value=contrast]").click()
-    page.locator("main form button.primary").click()
-    expect(page.locator("form.question")).to_be_visible()
+    press_start(page)
     assert _text_pixels(page) == 32
     expect(page.locator("html")).to_have_class(re.compile("contrast"))
     page.goto(second["patient_url"])
