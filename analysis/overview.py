@@ -14,8 +14,9 @@ from django.db.models.functions import Cast
 from instruments.models import Administration
 from scoring.models import DyadScore
 from scoring.services import DOMAINS
+from studies import tallies
 from studies.access import StudyAccess
-from studies.models import Site, Study, Visit
+from studies.models import Clinician, Site, Study, Visit
 from studies.scope import beyond_sites
 
 ROLES = ("patient", "clinician")
@@ -78,28 +79,32 @@ class SiteCompleteness:
 
 
 def completeness(access: StudyAccess) -> list[SiteCompleteness]:
-    """Every site that this person may see, with its clinicians; three queries whatever the size of the study."""
-    by_clinician = _completeness_by_clinician(access)
-    clinicians = groupby(access.clinicians, key=lambda clinician: clinician.site_id)
-    of_site = {site_id: list(members) for site_id, members in clinicians}
-    sites = []
-    for site in access.sites:
-        rows = [
-            ClinicianCompleteness(code=one.code, counts=by_clinician.get(one.pk, Completeness()))
-            for one in of_site.get(site.pk, [])
-        ]
-        sites.append(
-            SiteCompleteness(site=site, clinicians=rows, counts=sum((row.counts for row in rows), Completeness()))
-        )
-    return sites
+    """Every site that this person may see, with its clinicians; four queries whatever the size of the study."""
+    clinicians = list(access.clinicians)
+    by_clinician = tallies.figures("completeness", [clinician.pk for clinician in clinicians])
+    of_site = {
+        site_id: [ClinicianCompleteness(code=one.code, counts=_completeness(by_clinician[one.pk])) for one in members]
+        for site_id, members in groupby(clinicians, key=lambda clinician: clinician.site_id)
+    }
+    return [
+        SiteCompleteness(site=site, clinicians=rows, counts=sum((row.counts for row in rows), Completeness()))
+        for site in access.sites
+        for rows in [of_site.get(site.pk, [])]
+    ]
 
 
-def _completeness_by_clinician(access: StudyAccess) -> dict[int, Completeness]:
-    visits = access.within_sites(Visit.objects.filter(dyad__study=access.study), "dyad__clinician__site")
+def _completeness(figures: Mapping[str, Any]) -> Completeness:
+    last = figures["last_activity"]
+    return Completeness(**{**figures, "last_activity": None if last is None else datetime.fromisoformat(last)})
+
+
+def count_completeness(clinician_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The fields of `Completeness` over each clinician's visits; one query."""
     patient_done = Q(patient_form__status=Administration.Status.COMPLETED)
     clinician_done = Q(clinician_form__status=Administration.Status.COMPLETED)
     rows = (
-        visits.annotate(
+        Visit.objects.filter(dyad__clinician__in=clinician_ids)
+        .annotate(
             # Each joins at most one row to a visit, so that counting visits stays right.
             patient_form=FilteredRelation("administrations", condition=Q(administrations__role="patient")),
             clinician_form=FilteredRelation("administrations", condition=Q(administrations__role="clinician")),
@@ -122,22 +127,25 @@ def _completeness_by_clinician(access: StudyAccess) -> dict[int, Completeness]:
             last_clinician=Max("clinician_form__completed_at"),
         )
     )
-    return {row["dyad__clinician"]: _completeness(row) for row in rows}
+    counted = {pk: dict.fromkeys(_COUNTS, 0) | {"last_activity": None} for pk in clinician_ids}
+    for row in rows:
+        counted[row["dyad__clinician"]] = _counted(row)
+    return counted
 
 
 def _items(role: str, count: str) -> Sum:
     return Sum(Cast(KeyTextTransform(count, f"score__{role}"), IntegerField()))
 
 
-def _completeness(row: Mapping[str, Any]) -> Completeness:
+def _counted(row: Mapping[str, Any]) -> dict[str, Any]:
     counted = ("n_visits", "n_patient_done", "n_clinician_done", "n_both_done", "n_scored", "n_eligible", "n_flagged")
     times = [time for time in (row["last_patient"], row["last_clinician"]) if time is not None]
-    return Completeness(
+    return {
         **{name: row[name] for name in counted},
-        n_answered=(row["patient_answered"] or 0) + (row["clinician_answered"] or 0),
-        n_unanswered=(row["patient_unanswered"] or 0) + (row["clinician_unanswered"] or 0),
-        last_activity=max(times, default=None),
-    )
+        "n_answered": (row["patient_answered"] or 0) + (row["clinician_answered"] or 0),
+        "n_unanswered": (row["patient_unanswered"] or 0) + (row["clinician_unanswered"] or 0),
+        "last_activity": max(times).isoformat() if times else None,
+    }
 
 
 # --- scored dyads ---
@@ -211,35 +219,54 @@ class Norm:
 
 
 def role_norms(study: Study, *, form: str) -> tuple[dict[str, Norm], int]:
-    """Per domain column the norm within the study and role, and the number of dyads behind them; one query.
+    """Per domain column the norm within the study and role, and the number of dyads behind them; four queries.
 
     Over dyads whose forms may be compared, of one form length, each once (no follow-up waves). A column without spread,
     or fewer than `MINIMUM_FOR_NORMS` dyads, gives no norm: a standardised gap would be noise.
     """
-    figures: dict[str, Any] = {"n": Count("pk")}
-    for column in DOMAIN_COLUMNS:
-        # Sums, because SQLite's standard deviation (Django's own, in Python) fails on a missing score; about the middle
-        # of the scale, because squares of small numbers keep more of their digits.
-        off_middle = F(column) - 50.0
-        figures |= {
-            f"n_{column}": Count(column),
-            f"sum_{column}": Sum(off_middle),
-            f"squares_{column}": Sum(off_middle * off_middle),
-        }
     with beyond_sites():  # the study's norm, also for who sees one site
-        row = DyadScore.objects.filter(
-            study=study, form=form, is_eligible=True, visit__wave__is_follow_up=False
-        ).aggregate(**figures)
-    n = int(row["n"])
-    norms = {
-        column: _norm(row[f"n_{column}"], row[f"sum_{column}"], row[f"squares_{column}"])
-        for column in DOMAIN_COLUMNS
-        if row[f"n_{column}"] >= MINIMUM_FOR_NORMS
-    }
+        clinicians = list(Clinician.objects.filter(site__study=study).values_list("pk", flat=True))
+        sums = tallies.figures("score sums", clinicians)
+    waves = {str(pk) for pk in study.waves.filter(is_follow_up=False).values_list("pk", flat=True)}
+    parts = [part for one in sums.values() for wave, part in one.get(form, {}).items() if wave in waves]
+    norms = {}
+    for column in DOMAIN_COLUMNS:
+        of_column = [part["columns"][column] for part in parts]
+        n = sum(one["n"] for one in of_column)
+        if n >= MINIMUM_FOR_NORMS:
+            norms[column] = _norm(
+                n, math.fsum(one["sum"] for one in of_column), math.fsum(one["squares"] for one in of_column)
+            )
     # What is left of a column without spread is rounding.
-    return {column: norm for column, norm in norms.items() if norm.sd > 1e-6}, n
+    return {column: norm for column, norm in norms.items() if norm.sd > 1e-6}, sum(part["n"] for part in parts)
 
 
 def _norm(n: int, total: float, squares: float) -> Norm:
     mean = total / n
     return Norm(mean=mean + 50, sd=math.sqrt(max(0.0, squares - n * mean * mean) / (n - 1)))
+
+
+def sum_scores(clinician_ids: Sequence[int]) -> dict[int, dict[str, dict[str, Any]]]:
+    """Of each clinician's comparable dyads, by form and wave: their number, and of each domain column n, sum, squares.
+
+    Values are taken about the middle of the scale, because squares of small numbers keep more of their digits; `fsum`
+    makes the sums the same in whatever order the rows come. One query.
+    """
+    rows = DyadScore.objects.filter(visit__dyad__clinician__in=clinician_ids, is_eligible=True).values_list(
+        "visit__dyad__clinician", "form", "visit__wave", *DOMAIN_COLUMNS
+    )
+    groups: dict[tuple[int, str, int], list[tuple[float | None, ...]]] = {}
+    for clinician, form, wave, *values in rows:
+        groups.setdefault((clinician, form, wave), []).append(tuple(values))
+    summed: dict[int, dict[str, dict[str, Any]]] = {pk: {} for pk in clinician_ids}
+    for (clinician, form, wave), scores in groups.items():
+        columns = {}
+        for column, values in zip(DOMAIN_COLUMNS, zip(*scores, strict=True), strict=True):
+            known = [value - 50 for value in values if value is not None]
+            columns[column] = {
+                "n": len(known),
+                "sum": math.fsum(known),
+                "squares": math.fsum(value * value for value in known),
+            }
+        summed[clinician].setdefault(form, {})[str(wave)] = {"n": len(scores), "columns": columns}
+    return summed

@@ -197,6 +197,35 @@ class Clinician(models.Model):
         return self.code
 
 
+class TallyManager(ScopedManager["Tally"]):
+    study_path, site_path = "clinician__site__study", "clinician__site"
+
+
+class Tally(models.Model):
+    """What a query counted over all visits of a clinician, kept until something changes (`studies.tallies`)."""
+
+    clinician = models.ForeignKey(Clinician, on_delete=models.CASCADE, related_name="tallies")
+    kind = models.CharField(max_length=40)
+    figures = models.JSONField()
+
+    objects = TallyManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["clinician", "kind"], name="tally_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.clinician_id}"
+
+
+class TallyMark(models.Model):
+    """Something changed of this clinician's since it was counted. Written by triggers, in the change's transaction."""
+
+    clinician_id = models.BigIntegerField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.clinician_id} changed"
+
+
 class PatientManager(ScopedManager["Patient"]):
     study_path, site_path = "site__study", "site"
 

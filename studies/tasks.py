@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from studies import audit
+from studies import audit, tallies
 from studies.audit_anchors import write_anchor
 
 logger = logging.getLogger(__name__)
@@ -16,3 +16,9 @@ logger = logging.getLogger(__name__)
 def anchor_audit() -> None:
     """Note the end of the audit trail in its file, and in the log, which is often kept elsewhere."""
     logger.info("audit anchor %s", write_anchor(settings.AUDIT_ANCHOR_FILE, audit.head(), now=timezone.now()))
+
+
+@shared_task
+def refresh_tallies() -> None:
+    """Count again what has changed; what does not fit into two seconds waits for the next time."""
+    tallies.refresh(clock=timezone.now, seconds=2)

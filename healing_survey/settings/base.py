@@ -189,6 +189,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "count again what has changed": {
+        "task": "studies.tasks.refresh_tallies",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "note the end of the audit trail": {"task": "studies.tasks.anchor_audit", "schedule": 6 * 3600.0},
 }
 #: How long a claim on work is good for without a sign of life, in seconds.

@@ -201,14 +201,14 @@ def test_sort_links_keep_the_filter_and_turn_round(kit: StudyKit, researcher: Cl
 
 @pytest.mark.parametrize("name", ["study_overview", "dyads"])
 def test_queries_do_not_grow_with_the_study(kit: StudyKit, researcher: Client, name: str) -> None:
-    """At most twelve queries, and as many for a hundred visits as for one."""
+    """At most twelve queries, and no more for a hundred visits than for one."""
     counts = []
     for n in (1, 100):
         make_scored_visits(kit, n, seed=n)
         with CaptureQueriesContext(connection) as queries:
             assert researcher.get(reverse(name, args=["LIST"])).status_code == 200
         counts.append(len(queries))
-    assert counts[0] == counts[1] <= MOST_QUERIES
+    assert counts[1] <= counts[0] <= MOST_QUERIES
 
 
 # --- overview ---
