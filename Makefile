@@ -105,7 +105,7 @@ test-services: .venv/.dev ## the parts that need PostgreSQL and Redis (DATABASE_
 
 test-pure: .venv-pure/.stamp ## rules, definitions and statistics where Django isn't installed
 	@.venv-pure/bin/python -m pytest -c tests/pytest-pure.ini --rootdir . -n $(WORKERS) --dist loadscope $(PYTEST_ARGS) \
-		tests/instruments/test_catalogue*.py tests/scoring/test_rules*.py tests/analysis/psychometrics
+		tests/instruments/catalogue tests/scoring/test_rules*.py tests/analysis/psychometrics
 
 check: .venv/.dev ## ruff, mypy, import contracts, migrations, deployment settings, translations
 	$(PY) -m ruff check .

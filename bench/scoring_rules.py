@@ -19,7 +19,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # started as a file, the folder above is not on the path
 
-from instruments.catalogue_reader import read_instrument  # noqa: E402 (needs the path above)
+from instruments.catalogue.reader import read_instrument  # noqa: E402 (needs the path above)
 from scoring.rules.batch import Codes, DyadScoringBatch, FormBatch, encode_answers, score_dyads  # noqa: E402
 from scoring.rules.dyad import RatedForm, score_dyad  # noqa: E402
 from scoring.rules.layout import FormLayout, form_layouts  # noqa: E402

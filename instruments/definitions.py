@@ -1,6 +1,6 @@
 """What an instrument is: immutable definitions, read from a released catalogue file and checked.
 
-Pure: no Django, no database, no clock. `instruments.catalogue_reader.read_instrument(path)` turns a catalogue file
+Pure: no Django, no database, no clock. `instruments.catalogue.reader.read_instrument(path)` turns a catalogue file
 into an `Instrument` or raises `CatalogueError` naming the file, the places in it and the remedies.
 """
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from instruments.catalogue_reader import parse_instrument
+from instruments.catalogue.reader import parse_instrument
 from instruments.definitions import Instrument
 
 _INSTRUMENTS: dict[str, Instrument] = {}

@@ -16,7 +16,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from instruments.answer_log import append_events, save_answers
-from instruments.catalogue_reader import parse_instrument
+from instruments.catalogue.reader import parse_instrument
 from instruments.codes import link_fields
 from instruments.definitions import Answer, Item, Role
 from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token

@@ -2,8 +2,9 @@
 
 from django.urls import path
 
-from instruments import list_views, paper_views
+from instruments import list_views
 from instruments import staff_views as views
+from instruments.paper import views as paper_views
 
 urlpatterns = [
     path("studies/new/", views.study_new, name="study_new"),

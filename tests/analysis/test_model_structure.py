@@ -13,7 +13,7 @@ from analysis.model_structure import model_structure
 from analysis.psychometrics.command_line.rivals import read_structure
 from analysis.psychometrics.command_line.table import REASONS, read_table
 from analysis.psychometrics.structure.model_ladder import build_ladder
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Absence, Role
 from scoring.services import score_due
 from tests.factories import CATALOGUE_FILE, NOW, finish, make_study, make_visit

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from instruments import services
 from instruments.answer_log import append_events, save_answers
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Absence, Role
 from instruments.models import Administration, AnswerEvent
 from instruments.opening import administration_with_token, locked_administration, locked_administration_with_token

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Role
 from tests.factories import CATALOGUE_FILE
 from tests.platform_processes import Platform, wait_until

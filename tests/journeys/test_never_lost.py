@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 from playwright.sync_api import Error as PlaywrightError
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from tests.factories import CATALOGUE_FILE
 from tests.flaky_proxy import FlakyProxy
 from tests.platform_processes import Platform, wait_until

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, Playwright, expect
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Role
 from tests.factories import CATALOGUE_FILE
 from tests.platform_processes import Platform

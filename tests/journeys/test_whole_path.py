@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Instrument, Role
 from tests.factories import CATALOGUE_FILE
 from tests.form_client import FormClient, fill

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from scoring.rules.dyad import NOT_COMPARED, DyadScoring, GapReference, RatedForm, score_dyad
 from scoring.rules.form import score_form
 from scoring.rules.layout import form_layouts

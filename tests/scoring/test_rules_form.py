@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Absence, Form, Instrument, Option, ScoringExample
 from scoring.rules.form import FormScore, Score, score_form
 from scoring.rules.layout import form_layout, form_layouts

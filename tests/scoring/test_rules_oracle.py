@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from scoring.rules.dyad import DyadScoring, RatedForm, score_dyad
 from scoring.rules.form import score_form
 from scoring.rules.layout import form_layouts

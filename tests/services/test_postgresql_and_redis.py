@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import redis
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Role
 from tests.factories import CATALOGUE_FILE
 from tests.form_client import FormClient, fill

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from instruments.catalogue_reader import CatalogueError
+from instruments.catalogue.reader import CatalogueError
 from instruments.services import ReleaseRefused, release_instrument
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "catalogue"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Instrument, Role, RoleTexts
 
-CATALOGUE = Path(__file__).parents[2] / "instruments" / "catalogue"
+CATALOGUE = Path(__file__).parents[3] / "instruments" / "catalogue"
 
 #: A released file is never edited: a hash here is added with its file and then stays.
 RELEASED = {

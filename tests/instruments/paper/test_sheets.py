@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from instruments import paper
-from instruments.catalogue_reader import read_instrument
+from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Item, Role
-from instruments.paper import VisitLabels, paper_form
-from instruments.paper_codes import read_typed, typed_code
+from instruments.paper.codes import read_typed, typed_code
+from instruments.paper.sheets import FONTS, VisitLabels, paper_form
 from instruments.questionnaire import Questionnaire
 from tests.factories import CATALOGUE_FILE
 
@@ -94,11 +93,11 @@ def test_the_same_form_is_the_same_file_on_either_sheet() -> None:
 
 def test_the_fonts_are_the_vendored_ones() -> None:
     """Each file in the folder is listed with its checksum."""
-    listed = dict(re.findall(r"^\| `([^`]+)` .*`([0-9a-f]{64})` \|$", (paper.FONTS / "VENDORED.md").read_text(), re.M))
-    present = {path.name for path in paper.FONTS.iterdir()} - {"VENDORED.md"}
+    listed = dict(re.findall(r"^\| `([^`]+)` .*`([0-9a-f]{64})` \|$", (FONTS / "VENDORED.md").read_text(), re.M))
+    present = {path.name for path in FONTS.iterdir()} - {"VENDORED.md"}
     assert set(listed) == present
     for name, digest in listed.items():
-        assert hashlib.sha256((paper.FONTS / name).read_bytes()).hexdigest() == digest, name
+        assert hashlib.sha256((FONTS / name).read_bytes()).hexdigest() == digest, name
 
 
 # --- the codes that are typed ---

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from instruments.definitions import Role
 from instruments.models import Administration, AnswerEvent, PaperEntry
-from instruments.paper_codes import read_typed
-from instruments.paper_entry import (
+from instruments.paper.codes import read_typed
+from instruments.paper.entry import (
     AnsweredElectronically,
     PaperContent,
     PaperRefused,
@@ -26,7 +26,7 @@ from scoring.models import DyadScore
 from scoring.services import score_due
 from studies.models import AuditEvent, Clinician, Member
 from tests.factories import StudyKit, administration_of, answer, finish, make_member, make_study, make_visit
-from tests.instruments.test_paper import complete
+from tests.instruments.paper.test_sheets import complete
 
 pytestmark = pytest.mark.django_db
 

@@ -19,7 +19,7 @@ from instruments.codes import ALPHABET, read_code
 from instruments.definitions import Answer
 from instruments.models import Administration, AnswerEvent, PaperEntry
 from instruments.opening import locked_administration
-from instruments.paper_codes import incomplete
+from instruments.paper.codes import incomplete
 from instruments.questionnaire import Questionnaire
 from instruments.services import administration_completed
 from studies import audit

@@ -7,8 +7,8 @@ passed over here, so that one fault is told once.
 from collections import Counter
 from collections.abc import Iterable
 
-from instruments.catalogue_entries import listed
-from instruments.catalogue_problems import ProblemLog
+from instruments.catalogue.entries import listed
+from instruments.catalogue.problems import ProblemLog
 from instruments.definitions import (
     Absence,
     Component,

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, cast
 
-from instruments.catalogue_checks import check_instrument
-from instruments.catalogue_entries import SNAKE, Entry, kind_of
-from instruments.catalogue_problems import CatalogueError, Problem, ProblemLog
-from instruments.catalogue_yaml import MAXIMUM_BYTES, Plain, decode, load_strictly
+from instruments.catalogue.checks import check_instrument
+from instruments.catalogue.entries import SNAKE, Entry, kind_of
+from instruments.catalogue.plain_yaml import MAXIMUM_BYTES, Plain, decode, load_strictly
+from instruments.catalogue.problems import CatalogueError, Problem, ProblemLog
 from instruments.definitions import (
     Component,
     Composite,

@@ -28,7 +28,7 @@ from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTempl
 
 from instruments.definitions import Absence, Item, Question, Role
 from instruments.page_texts import EntryText, PageText, form_text
-from instruments.paper_codes import numbered, offers_prefer_not
+from instruments.paper.codes import numbered, offers_prefer_not
 from instruments.questionnaire import Questionnaire
 
 SHEETS = {"a4": A4, "letter": LETTER}

@@ -10,7 +10,7 @@ from yaml.constructor import SafeConstructor
 from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, NodeEvent, ScalarEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from instruments.catalogue_problems import ProblemLog
+from instruments.catalogue.problems import ProblemLog
 
 #: A questionnaire with every text is under 100 kB; anything near this is not a questionnaire.
 MAXIMUM_BYTES = 2_000_000

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from instruments.catalogue_problems import ProblemLog
-from instruments.catalogue_yaml import Plain, entry_name
+from instruments.catalogue.plain_yaml import Plain, entry_name
+from instruments.catalogue.problems import ProblemLog
 from instruments.definitions import Role, RoleTexts, Texts
 
 SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from instruments.catalogue_problems import CatalogueError, Problem
-from instruments.catalogue_reader import instrument_document, parse_instrument, read_instrument
+from instruments.catalogue.problems import CatalogueError, Problem
+from instruments.catalogue.reader import instrument_document, parse_instrument, read_instrument
 from instruments.definitions import Role
 
-RELEASED_PATH = Path(__file__).parents[2] / "instruments" / "catalogue" / "healing-relationships-1.0.yaml"
+RELEASED_PATH = Path(__file__).parents[3] / "instruments" / "catalogue" / "healing-relationships-1.0.yaml"
 RELEASED_TEXT = RELEASED_PATH.read_text(encoding="utf-8")
 RELEASED: dict[str, Any] = yaml.safe_load(RELEASED_TEXT)
 

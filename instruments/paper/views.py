@@ -19,9 +19,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from instruments.definitions import Answer, Instrument, Question, Role
 from instruments.models import Administration, InstrumentVersion, PaperEntry
 from instruments.page_texts import EntryText, form_text
-from instruments.paper import SHEETS, VisitLabels, paper_form
-from instruments.paper_codes import TypedForm, offered, read_typed, typed_code
-from instruments.paper_entry import (
+from instruments.paper.codes import TypedForm, offered, read_typed, typed_code
+from instruments.paper.entry import (
     COMPLETED_ON,
     EARLIEST_DAY,
     LANGUAGE,
@@ -37,6 +36,7 @@ from instruments.paper_entry import (
     entry_code,
     is_answered_electronically,
 )
+from instruments.paper.sheets import SHEETS, VisitLabels, paper_form
 from instruments.questionnaire import Questionnaire
 from instruments.services import study_instrument_version
 from instruments.staff_forms import form_choices

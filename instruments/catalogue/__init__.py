@@ -1,0 +1,1 @@
+"""Released instruments: one file a version, and the pure reader that checks them."""

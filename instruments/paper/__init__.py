@@ -1,0 +1,1 @@
+"""Questionnaires on paper: printed, typed in twice, compared and decided."""
