@@ -78,6 +78,8 @@ POLICY: dict[str, Rule] = {
     "questionnaire_language": LINK,
     "questionnaire_review": LINK,
     "questionnaire_finish": LINK,
+    "questionnaire_cannot": LINK,
+    "questionnaire_again": LINK,
     "questionnaire_answers": LINK,
     "questionnaire_state": LINK,
     "questionnaire_deliver": LINK,
@@ -114,6 +116,7 @@ POLICY: dict[str, Rule] = {
     "hand_over": role(*MANAGES_VISITS),
     "patients_to_rate": role(*RATES_PATIENTS),
     "rate_patient": role(*RATES_PATIENTS),
+    "rating_label": role(*RATES_PATIENTS),
     # setting up
     "study_new": Rule(gate=Gate.SIGNED_IN, permission="studies.add_study"),
     "study_settings": role(*MANAGES_STUDY),

@@ -89,6 +89,15 @@ class Administration(models.Model):
         WAITING = "waiting", _("Not started")
         STARTED = "started", _("Started")
         COMPLETED = "completed", _("Completed")
+        DECLINED = "declined", _("Declined")
+
+    class CannotRate(models.TextChoices):
+        """Why a clinician does not rate a patient: a fixed list, so that nobody types a name."""
+
+        UNKNOWN = "unknown", _("I do not know this patient well enough")
+        WRONG_PATIENT = "wrong_patient", _("This is not my patient")
+        LEFT = "left", _("The patient has left the practice")
+        OTHER = "other", _("Another reason")
 
     class Mode(models.TextChoices):
         WEB = "web", _("Web")
@@ -109,6 +118,8 @@ class Administration(models.Model):
     answers = models.JSONField(default=dict)
     last_sequence = models.PositiveIntegerField(default=0)
     median_item_seconds = models.FloatField(null=True, blank=True)
+    #: Why a clinician declined to rate; None everywhere else.
+    cannot_rate = models.CharField(max_length=20, choices=CannotRate, null=True, editable=False)
     #: The eight characters that open it as well (`instruments.codes`): how they are recognised, and the link they open.
     code_hash = models.CharField(max_length=64, null=True, blank=True, editable=False, db_index=True)
     token_box = models.CharField(max_length=64, null=True, blank=True, editable=False)
@@ -193,6 +204,39 @@ class AnswerEvent(models.Model):
         """Add the row; the database's trigger refuses to change one."""
         kwargs["force_insert"] = True
         super().save(*args, **kwargs)
+
+
+class RatingPassQuerySet(models.QuerySet["RatingPass"]):
+    """Which passes."""
+
+    def in_use(self) -> Self:
+        """Those of people who are the dyad's clinician still."""
+        return self.filter(administration__visit__dyad__clinician__user=models.F("user"), user__is_active=True)
+
+
+class RatingPassManager(ScopedManager.from_queryset(RatingPassQuerySet)):  # type: ignore[misc]
+    study_path, site_path = "administration__visit__dyad__study", "administration__visit__dyad__clinician__site"
+
+
+class RatingPass(models.Model):
+    """A second way into a clinician's questionnaire, for the clinician who is signed in: a link given by e-mail stays.
+
+    It opens nothing any more once the account is not the dyad's clinician's.
+    """
+
+    administration = models.ForeignKey(Administration, on_delete=models.CASCADE, related_name="passes")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    token_hash = models.CharField(max_length=64, unique=True)
+    made_at = models.DateTimeField()
+
+    objects = RatingPassManager()
+
+    class Meta:
+        verbose_name = _("pass of a clinician")
+        verbose_name_plural = _("passes of clinicians")
+
+    def __str__(self) -> str:
+        return f"pass to {self.administration_id}"
 
 
 class PaperEntryManager(ScopedManager["PaperEntry"]):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models.expressions import Expression
 
-from instruments.models import Administration, InstrumentVersion, hash_token
+from instruments.models import Administration, InstrumentVersion, RatingPass, hash_token
 from studies.models import Dyad, Study, Visit, Wave
 
 _Model = TypeVar("_Model", bound=models.Model)
@@ -21,9 +21,9 @@ _Model = TypeVar("_Model", bound=models.Model)
 _OWN = tuple(field.attname for field in Administration._meta.concrete_fields)
 _VERSION = ("id", "content_hash")
 _VISIT = ("id", "dyad_id", "wave_id")
-_WAVE = ("id", "is_follow_up")
+_WAVE = ("id", "code", "is_follow_up")
 _DYAD = ("id", "study_id", "code")
-_STUDY = ("id", "is_synthetic")
+_STUDY = ("id", "code", "is_synthetic")
 _TABLES: tuple[tuple[type[models.Model], str, tuple[str, ...]], ...] = (
     (Administration, "administration", _OWN),
     (InstrumentVersion, "version", _VERSION),
@@ -35,14 +35,14 @@ _TABLES: tuple[tuple[type[models.Model], str, tuple[str, ...]], ...] = (
 
 
 def administration_with_token(token: str) -> Administration:
-    """The questionnaire that a link's secret opens.
+    """The questionnaire that a secret opens: a link's, or a clinician's pass from the inbox.
 
     Raises
     ------
     Administration.DoesNotExist
         If no questionnaire has this link.
     """
-    return _read("token_hash", hash_token(token), locked=False)
+    return _with_token(token, locked=False)
 
 
 def locked_administration(administration_id: int) -> Administration:
@@ -64,7 +64,20 @@ def locked_administration_with_token(token: str) -> Administration:
     Administration.DoesNotExist
         If no questionnaire has this link.
     """
-    return _read("token_hash", hash_token(token), locked=True)
+    return _with_token(token, locked=True)
+
+
+def _with_token(token: str, *, locked: bool) -> Administration:
+    token_hash = hash_token(token)
+    try:
+        return _read("token_hash", token_hash, locked=locked)
+    except Administration.DoesNotExist:
+        administration_id = (
+            RatingPass.objects.in_use().filter(token_hash=token_hash).values_list("administration", flat=True).first()
+        )
+        if administration_id is None:
+            raise
+    return _read("id", administration_id, locked=locked)
 
 
 def _read(key: str, value: str | int, *, locked: bool) -> Administration:

@@ -68,6 +68,12 @@ class QuestionnaireUnderWay(AnswerRefused):
     status = 409
 
 
+class RatingDeclined(AnswerRefused):
+    """The clinician has said that this patient can't be rated, and has not taken that back."""
+
+    status = 409
+
+
 class SequenceConflict(AnswerRefused):
     """This sequence number already carries another answer."""
 
@@ -605,6 +611,8 @@ def _require_open(administration: Administration, *, now: datetime, grace: timed
         raise QuestionnaireClosed("This questionnaire is finished; its answers can no longer change.")
     if administration.is_expired(now=now - grace):
         raise LinkExpired("The time for answering this questionnaire is over.")
+    if administration.cannot_rate:
+        raise RatingDeclined("You said that you can't rate this patient. Take it up again first.")
 
 
 def _mark_started(administration: Administration, *, now: datetime) -> None:

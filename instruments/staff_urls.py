@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from instruments import list_views
+from instruments import inbox_views, list_views
 from instruments import staff_views as views
 from instruments.paper import views as paper_views
 
@@ -19,8 +19,9 @@ urlpatterns = [
     path("studies/<str:code>/participation/new/", list_views.non_participation_new, name="non_participation_new"),
     path("studies/<str:code>/links/<int:administration_id>/", views.link_reissue, name="link_reissue"),
     path("studies/<str:code>/hand-over/<int:administration_id>/", views.hand_over, name="hand_over"),
-    path("studies/<str:code>/rate/", views.patients_to_rate, name="patients_to_rate"),
-    path("studies/<str:code>/rate/<int:administration_id>/", views.rate_patient, name="rate_patient"),
+    path("studies/<str:code>/rate/", inbox_views.patients_to_rate, name="patients_to_rate"),
+    path("studies/<str:code>/rate/<int:administration_id>/", inbox_views.rate_patient, name="rate_patient"),
+    path("studies/<str:code>/rate/<int:administration_id>/label/", inbox_views.rating_label, name="rating_label"),
     path("studies/<str:code>/paper/", paper_views.paper_forms, name="paper_forms"),
     path("studies/<str:code>/paper/blank/", paper_views.paper_blank, name="paper_blank"),
     path("studies/<str:code>/paper/<int:administration_id>/", paper_views.paper_entry, name="paper_entry"),

@@ -39,7 +39,6 @@ from studies import audit, setup
 from studies.access import (
     MANAGES_STUDY,
     MANAGES_VISITS,
-    RATES_PATIENTS,
     StudyAccess,
     signed_in,
     staff_page,
@@ -272,35 +271,6 @@ def hand_over(request: HttpRequest, code: str, administration_id: int) -> HttpRe
     return response
 
 
-# --- the clinician's list ---
-
-
-@staff_page
-@require_GET
-def patients_to_rate(request: HttpRequest, code: str) -> HttpResponse:
-    """The clinician's own patients who wait for a rating. Nothing of the patients' answers is ever read here."""
-    access = study_for(request.user, code, *RATES_PATIENTS)
-    own = ratings_of(request.user, access)
-    context = _context(access, "rate") | {
-        "waiting": own.exclude(status=Administration.Status.COMPLETED).filter(expires_at__gt=timezone.now()),
-        "n_done": own.filter(status=Administration.Status.COMPLETED).count(),
-    }
-    return render(request, "instruments/staff_to_rate.html", context)
-
-
-@staff_page
-@require_POST
-def rate_patient(request: HttpRequest, code: str, administration_id: int) -> HttpResponse:
-    """Open the clinician's questionnaire about one patient."""
-    access = study_for(request.user, code, *RATES_PATIENTS)
-    administration = get_object_or_404(ratings_of(request.user, access), pk=administration_id)
-    if administration.is_completed or administration.is_expired(now=timezone.now()):
-        messages.info(request, _("This questionnaire is finished, or its time is over."))
-        return redirect("patients_to_rate", code)
-    link = _fresh_link(request, access, administration)
-    return redirect("patients_to_rate", code) if link is None else redirect(link.url)
-
-
 # --- import ---
 
 
@@ -354,16 +324,9 @@ def visits_of(access: StudyAccess) -> "QuerySet[Visit]":
     return access.within_sites(rows, "dyad__clinician__site").prefetch_related("administrations")
 
 
-def ratings_of(user: Any, access: StudyAccess) -> Any:
-    """The clinician forms about this person's own patients, oldest visit first."""
-    own = Administration.objects.filter(
-        role=Role.CLINICIAN, visit__dyad__study=access.study, visit__dyad__clinician__user=user
-    ).select_related("visit__dyad__patient", "visit__wave")
-    return access.within_sites(own, "visit__dyad__clinician__site").order_by("visit__visit_date", "pk")
-
-
 def _owes_a_form(study: Study) -> Q:
-    unfinished = Administration.objects.filter(visit__dyad__study=study).exclude(status=Administration.Status.COMPLETED)
+    settled = (Administration.Status.COMPLETED, Administration.Status.DECLINED)
+    unfinished = Administration.objects.filter(visit__dyad__study=study).exclude(status__in=settled)
     return Q(pk__in=unfinished.values("visit"))
 
 

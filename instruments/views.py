@@ -24,11 +24,19 @@ from instruments import codes, services
 from instruments.bundle import bundle_of, form_bundle, language_names
 from instruments.definitions import Absence, Answer, Role
 from instruments.delivery import read_answer, read_delivery
+from instruments.inbox import clinician_of, decline_rating, rate_after_all
 from instruments.models import Administration
 from instruments.opening import administration_with_token
 from instruments.page_texts import PREFER_NOT, EntryText, FormText, form_text
 from instruments.questionnaire import Page, Questionnaire
-from instruments.services import AnswerRefused, GivenAnswer, LinkExpired, QuestionnaireClosed, SequenceConflict
+from instruments.services import (
+    AnswerRefused,
+    GivenAnswer,
+    LinkExpired,
+    QuestionnaireClosed,
+    RatingDeclined,
+    SequenceConflict,
+)
 from instruments.submission import MalformedSubmission, Submission, read_submission
 
 _HEADERS = {
@@ -73,6 +81,14 @@ class Links:
         return f"{self.root}finish/"
 
     @property
+    def cannot(self) -> str:
+        return f"{self.root}cannot/"
+
+    @property
+    def again(self) -> str:
+        return f"{self.root}again/"
+
+    @property
     def answers(self) -> str:
         return f"{self.root}answers/"
 
@@ -94,6 +110,7 @@ class Opened:
     links: Links
     language: str
     now: datetime
+    token: str
 
     @property
     def answers(self) -> dict[str, Answer]:
@@ -113,10 +130,13 @@ _View = Callable[..., HttpResponse]  # (request, opened, and what else the addre
 _Refusal = Callable[[int, str, Opened | None], HttpResponse]
 
 
-def _opened_by_token(*, refuse: _Refusal, **by_method: _View) -> Callable[..., HttpResponse]:
+def _opened_by_token(
+    *, refuse: _Refusal, even_declined: bool = False, **by_method: _View
+) -> Callable[..., HttpResponse]:
     """One address: finds the questionnaire by its secret, speaks its language and answers every refusal kindly.
 
-    `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show.
+    `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show,
+    `even_declined` says whether the page is there for a rating that the clinician has declined.
     """
     methods = sorted({*by_method, "HEAD"} if "GET" in by_method else by_method)
 
@@ -143,6 +163,8 @@ def _opened_by_token(*, refuse: _Refusal, **by_method: _View) -> Callable[..., H
             try:
                 if administration.is_expired(now=opened.now) and not opened.is_completed:
                     raise LinkExpired("The time for answering this questionnaire is over.")
+                if administration.cannot_rate and not even_declined:
+                    raise RatingDeclined("You said that you can't rate this patient. Take it up again first.")
                 response = handler(request, opened, **kwargs)
             except AnswerRefused as error:
                 response = refuse(error.status, str(error), opened)
@@ -173,6 +195,7 @@ def _open(request: HttpRequest, administration: Administration, token: str) -> O
         links=Links(root=reverse("questionnaire", args=[token])),
         language=next((wish for wish in wishes if wish in languages), languages[0]),
         now=timezone.now(),
+        token=token,
     )
 
 
@@ -182,7 +205,7 @@ def _open(request: HttpRequest, administration: Administration, token: str) -> O
 def show_welcome(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Greets, explains and starts; or continues; or thanks, when all is done."""
     if opened.is_completed:
-        return _page("thanks", opened)
+        return _page("thanks", opened, **_clinicians(opened))
     resume = _resume_link(opened) if opened.administration.language else None
     return _page(
         "welcome",
@@ -366,6 +389,55 @@ def _forget_kept_pages(request: HttpRequest, root: str, response: HttpResponse) 
         httponly=True,
         samesite="Strict",
     )
+
+
+def ask_why_not(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Why the clinician can't rate this patient: a list to choose from."""
+    return _why_not_page(opened)
+
+
+def store_why_not(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """End the rating with the reason."""
+    reason = request.POST.get("reason", "")
+    if reason not in Administration.CannotRate.values and opened.questionnaire.role == Role.CLINICIAN:
+        return _why_not_page(opened, status=422)
+    decline_rating(
+        administration_id=opened.administration.pk,
+        reason=reason,
+        actor=clinician_of(opened.administration, opened.token),
+        now=opened.now,
+    )
+    return _see_other(opened.links.root)
+
+
+def _why_not_page(opened: Opened, *, status: int = 200) -> HttpResponse:
+    if opened.questionnaire.role != Role.CLINICIAN:
+        raise PageNotFound
+    if opened.is_completed:
+        return _see_other(opened.links.root)
+    chosen = opened.administration.cannot_rate
+    reasons = [(value, label, value == chosen) for value, label in Administration.CannotRate.choices]
+    return _page("cannot", opened, status=status, reasons=reasons, is_invalid=status != 200, **_clinicians(opened))
+
+
+def take_up_again(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """The clinician rates this patient after all."""
+    rate_after_all(
+        administration_id=opened.administration.pk,
+        actor=clinician_of(opened.administration, opened.token),
+        now=opened.now,
+    )
+    return _see_other(opened.links.root)
+
+
+def _clinicians(opened: Opened) -> dict[str, Any]:
+    """What only a clinician's pages show: the study code of the patient, and the way back to the inbox."""
+    administration = opened.administration
+    if opened.questionnaire.role != Role.CLINICIAN:
+        return {}
+    came_by_link = clinician_of(administration, opened.token) is None
+    inbox = "" if came_by_link else reverse("patients_to_rate", args=[administration.visit.dyad.study.code])
+    return {"reference": _reference(opened), "inbox": inbox}
 
 
 def save_answer(request: HttpRequest, opened: Opened) -> HttpResponse:
@@ -724,7 +796,16 @@ def _refuse_with_page(status: int, message: str, opened: Opened | None) -> HttpR
     if opened is None or status == LinkExpired.status:
         return HttpResponse(loader.get_template(f"questionnaire/link_{status}.html").render(), status=status)
     if opened.is_completed:
-        return _page("thanks", opened, status=status, is_late=True)
+        return _page("thanks", opened, status=status, is_late=True, **_clinicians(opened))
+    if opened.administration.cannot_rate:
+        why = opened.administration.get_cannot_rate_display()
+        return _page(
+            "declined",
+            opened,
+            status=200 if status == RatingDeclined.status else status,
+            why=why,
+            **_clinicians(opened),
+        )
     return _page("refused", opened, status=status)
 
 
@@ -738,5 +819,11 @@ questionnaire_language = _opened_by_token(refuse=_refuse_with_page, GET=go_to_st
 questionnaire_display = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=choose_display)
 questionnaire_review = _opened_by_token(refuse=_refuse_with_page, GET=show_review)
 questionnaire_finish = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=finish)
+questionnaire_cannot = _opened_by_token(
+    refuse=_refuse_with_page, even_declined=True, GET=ask_why_not, POST=store_why_not
+)
+questionnaire_again = _opened_by_token(
+    refuse=_refuse_with_page, even_declined=True, GET=go_to_start, POST=take_up_again
+)
 questionnaire_answers = _opened_by_token(refuse=_refuse_with_json, POST=save_answer)
 questionnaire_state = _opened_by_token(refuse=_refuse_with_json, GET=show_state)

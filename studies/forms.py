@@ -118,7 +118,7 @@ class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class
 
     class Meta:
         model = Site
-        fields = ["code", "name", "target_dyads"]
+        fields = ["code", "name", "target_dyads", "allows_private_labels"]
 
     def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -38,6 +38,16 @@ class Study(models.Model):
         _("days a link stays open"), default=30, help_text=_("A questionnaire can be answered until then.")
     )
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.OPEN)
+    first_reminder_days = models.PositiveSmallIntegerField(
+        _("first reminder to the clinician, days after the visit was made"),
+        null=True,
+        blank=True,
+        default=3,
+        help_text=_("By e-mail, with a count and no patient's data. Blank: none."),
+    )
+    second_reminder_days = models.PositiveSmallIntegerField(
+        _("second reminder, days after the visit was made"), null=True, blank=True, default=7
+    )
     #: How often the settings were changed after the study had opened; each change has its reason in the audit trail.
     n_amendments = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -62,6 +72,11 @@ class Site(models.Model):
     code = models.CharField(_("code"), max_length=20, validators=[code_validator])
     name = models.CharField(_("name"), max_length=200)
     target_dyads = models.PositiveIntegerField(_("target number of dyads"), default=0)
+    allows_private_labels = models.BooleanField(
+        _("private labels"),
+        default=False,
+        help_text=_("Clinicians may give each of their patients a label that only they see. It is kept encrypted."),
+    )
 
     objects = SiteManager()
 
@@ -153,6 +168,24 @@ class SecondFactor(models.Model):
 
     def __str__(self) -> str:
         return f"second factor of {self.user_id}"
+
+
+class EmailSignIn(models.Model):
+    """A link that signs a clinician in once, sent by e-mail. Only its hash is kept."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    token_hash = models.CharField(max_length=64, unique=True)
+    made_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("sign-in link")
+        verbose_name_plural = _("sign-in links")
+        indexes = [models.Index(fields=["user", "made_at"], name="sign_in_links_of_user")]
+
+    def __str__(self) -> str:
+        return f"sign-in link of {self.user_id}"
 
 
 class SignInFailures(models.Model):
@@ -326,6 +359,28 @@ class Dyad(models.Model):
 
     def __str__(self) -> str:
         return self.code
+
+
+class DyadLabelManager(ScopedManager["DyadLabel"]):
+    study_path, site_path = "dyad__study", "dyad__clinician__site"
+
+
+class DyadLabel(models.Model):
+    """What one clinician calls one patient in the own list: sealed, shown to nobody else, in no export."""
+
+    dyad = models.ForeignKey(Dyad, on_delete=models.CASCADE, related_name="labels")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    sealed_text = models.TextField()
+
+    objects = DyadLabelManager()
+
+    class Meta:
+        verbose_name = _("private label")
+        verbose_name_plural = _("private labels")
+        constraints = [models.UniqueConstraint(fields=["dyad", "user"], name="dyad_label_once")]
+
+    def __str__(self) -> str:
+        return f"label of dyad {self.dyad_id}"
 
 
 class Wave(models.Model):

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 MISSING = 987654321
 NO_DRAFT = UUID(int=7)
-POST_ONLY = ("hand_over", "paper_discard", "rate_patient", "invitation_withdraw", "day_list_confirm")
+POST_ONLY = ("hand_over", "paper_discard", "rate_patient", "rating_label", "invitation_withdraw", "day_list_confirm")
 SAFE_AND_UNSAFE = ("get", "post")
 OTHER_METHODS = ("head", "options", "put", "patch", "delete")
 
@@ -215,7 +215,9 @@ def arguments_of(parameters: list[str], place: Place | None, name: str) -> list[
     if place is None:
         missing = {"key": NO_DRAFT}
         return [missing.get(one, MISSING if one.endswith("_id") else "nothing") for one in parameters]
-    return [place.arguments["rating" if name == "rate_patient" else parameter] for parameter in parameters]
+    return [
+        place.arguments["rating" if name in ("rate_patient", "rating_label") else parameter] for parameter in parameters
+    ]
 
 
 def leaks(world: World, *, only: set[str] | None = None) -> list[str]:

@@ -1,7 +1,7 @@
 """Visits, links, the clinician's list and imports, as the people at the desk use them."""
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from uuid import uuid4
 
 import pytest
@@ -247,58 +247,17 @@ def test_nobody_makes_a_link_of_their_own_patient(kit: StudyKit) -> None:
     assert client.post(url("link_reissue", administration_of(own, Role.CLINICIAN).pk)).status_code == 200
 
 
-@pytest.mark.parametrize(("name", "role"), [("link_reissue", Role.PATIENT), ("rate_patient", Role.CLINICIAN)])
-def test_a_form_that_vanishes_meanwhile_is_not_found(
-    kit: StudyKit, monkeypatch: pytest.MonkeyPatch, name: str, role: Role
-) -> None:
+def test_a_form_that_vanishes_meanwhile_is_not_found(kit: StudyKit, monkeypatch: pytest.MonkeyPatch) -> None:
     """An import took its place between the look-up and the lock: 404."""
-    administration = administration_of(make_visit(kit, now=timezone.now()), role)
-    user = make_member(kit, Member.Role.COORDINATOR if role == Role.PATIENT else Member.Role.CLINICIAN)
+    administration = administration_of(make_visit(kit, now=timezone.now()), Role.PATIENT)
+    user = make_member(kit, Member.Role.COORDINATOR)
 
     def too_late(*, administration_id: int, now: datetime) -> str:
         Administration.objects.get(pk=administration_id).delete()
         return reissue_link(administration_id=administration_id, now=now)
 
     monkeypatch.setattr(staff_views, "reissue_link", too_late)
-    assert signed_in(user).post(url(name, administration.pk)).status_code == 404
-
-
-# --- the clinician's list ---
-
-
-def test_a_clinician_finds_the_patients_who_wait(kit: StudyKit, clinician: Client) -> None:
-    """Unfinished and in time, oldest visit first; one button opens the form."""
-    now = timezone.now()
-    first, second = make_visit(kit, now=now - timedelta(days=3)), make_visit(kit, now=now)
-    finish(make_visit(kit, now=now), Role.CLINICIAN, now=now)
-    make_visit(kit, now=now - timedelta(days=60))  # its time is over
-    make_visit(kit, clinician=kit.clinicians[1], now=now)  # a colleague's
-    page = clinician.get(url("patients_to_rate"))
-    assert [one.visit_id for one in page.context["waiting"]] == [first.visit.pk, second.visit.pk]
-    assert page.context["n_done"] == 1
-    opened = clinician.post(url("rate_patient", page.context["waiting"][0].pk))
-    assert opened.status_code == 302
-    assert clinician.get(opened.headers["Location"]).status_code == 200
-    token = opened.headers["Location"].rstrip("/").rsplit("/", 1)[1]
-    assert Administration.objects.with_token(token).get().visit_id == first.visit.pk
-
-
-def test_a_finished_or_expired_form_does_not_open(kit: StudyKit, clinician: Client) -> None:
-    """The list says so; no link is made."""
-    now = timezone.now()
-    done, late = make_visit(kit, now=now), make_visit(kit, now=now - timedelta(days=60))
-    finish(done, Role.CLINICIAN, now=now)
-    for created in (done, late):
-        administration = administration_of(created, Role.CLINICIAN)
-        response = clinician.post(url("rate_patient", administration.pk), follow=True)
-        assert response.redirect_chain == [(url("patients_to_rate"), 302)]
-        assert "is finished, or its time is over" in response.content.decode()
-        assert administration_of(created, Role.CLINICIAN).token_hash == administration.token_hash
-
-
-def test_an_empty_list_says_when_it_fills(kit: StudyKit, clinician: Client) -> None:
-    """Nobody waits: a sentence about what comes next."""
-    assert "No patient waits for your rating" in clinician.get(url("patients_to_rate")).content.decode()
+    assert signed_in(user).post(url("link_reissue", administration.pk)).status_code == 404
 
 
 # --- settings ---

@@ -55,6 +55,7 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "link_reissue": ("get", {ADMIN, COORDINATOR}),
     "patients_to_rate": ("get", {CLINICIAN}),
     "rate_patient": ("post", {CLINICIAN}),
+    "rating_label": ("post", {CLINICIAN}),
     "import_responses": ("get", {ADMIN}),
     "site_new": ("get", {ADMIN}),
     "site_edit": ("get", {ADMIN}),
@@ -115,6 +116,7 @@ def make_place(code: str) -> Place:
                 for name in ("paper_print", "paper_entry", "paper_compare", "paper_discard")
             },
             "rate_patient": [administration_of(visit, Role.CLINICIAN).pk],
+            "rating_label": [administration_of(visit, Role.CLINICIAN).pk],
             "member_remove": [member.pk],
             "site_edit": [kit.sites[0].pk],
             "wave_edit": [kit.wave.pk],
