@@ -85,7 +85,8 @@ def _staff(study: Study, before: Mapping[str, Any]) -> list[dict[str, str]]:
             user.set_password(password)
             user.save(update_fields=["password"])
         site = study.sites.earliest("pk") if role is Member.Role.COORDINATOR else None
-        Member.objects.get_or_create(study=study, user=user, role=role, site=site)
+        sees = {"sees_identifiers": role is Member.Role.COORDINATOR}
+        Member.objects.get_or_create(study=study, user=user, role=role, site=site, defaults=sees)
         if role is Member.Role.ADMIN:
             user.user_permissions.add(Permission.objects.get(content_type__app_label="studies", codename="add_study"))
         if role is Member.Role.CLINICIAN:

@@ -81,7 +81,10 @@ def make_demo_study(*, clock: Clock) -> Study:
 def _make_study(*, now: datetime) -> Study:
     rng = np.random.default_rng(SEED)
     study = Study.objects.create(
-        code=STUDY_CODE, title="Demonstration: healing relationships in primary care", is_synthetic=True
+        code=STUDY_CODE,
+        title="Demonstration: healing relationships in primary care",
+        is_synthetic=True,
+        keeps_identifiers=True,
     )
     sites = [Site.objects.create(study=study, code=code, name=name, target_dyads=80) for code, name in SITES]
     baseline = Wave.objects.create(study=study, code="baseline", label="Baseline", position=1)

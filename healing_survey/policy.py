@@ -20,6 +20,7 @@ from django.urls import ResolverMatch
 from studies.access import (
     MANAGES_STUDY,
     MANAGES_VISITS,
+    MAY_SEE_IDENTIFIERS,
     RATES_PATIENTS,
     SEES_AUDIT,
     SEES_RECRUITMENT,
@@ -48,6 +49,7 @@ class Rule:
     gate: Gate
     roles: tuple[str, ...] = ()
     permission: str = ""
+    identifiers: bool = False  # the role must have been given the right to see patients' names
 
 
 ANYBODY, LINK = Rule(gate=Gate.ANYBODY), Rule(gate=Gate.LINK)
@@ -57,6 +59,8 @@ def role(*roles: str) -> Rule:
     """A page of a study, for whoever holds one of these roles in it."""
     return Rule(gate=Gate.ROLE, roles=roles)
 
+
+IDENTIFIERS = Rule(gate=Gate.ROLE, roles=MAY_SEE_IDENTIFIERS, identifiers=True)
 
 POLICY: dict[str, Rule] = {
     # the platform
@@ -114,6 +118,12 @@ POLICY: dict[str, Rule] = {
     "participation": role(*SEES_RECRUITMENT),
     "non_participation_new": role(*MANAGES_VISITS),
     "hand_over": role(*MANAGES_VISITS),
+    # who patients are
+    "identifiers": IDENTIFIERS,
+    "identifiers_show": IDENTIFIERS,
+    "identifiers_edit": IDENTIFIERS,
+    "identifiers_delete": IDENTIFIERS,
+    # ratings
     "patients_to_rate": role(*RATES_PATIENTS),
     "rate_patient": role(*RATES_PATIENTS),
     "rating_label": role(*RATES_PATIENTS),
@@ -129,6 +139,7 @@ POLICY: dict[str, Rule] = {
     "clinician_new": role(*MANAGES_STUDY),
     "wave_new": role(*MANAGES_STUDY),
     "member_new": role(*MANAGES_STUDY),
+    "member_identifiers": role(*MANAGES_STUDY),
     "member_remove": role(*MANAGES_STUDY),
     "member_invite": role(*MANAGES_STUDY),
     "invitation_withdraw": role(*MANAGES_STUDY),
@@ -176,4 +187,4 @@ class EnforcePolicy:
             case Gate.SUPERUSER:
                 scope.is_lifted = bool(user.is_active and user.is_superuser)
             case Gate.ROLE if isinstance(user, User):
-                study_for(user, str(kwargs.get("code", "")), *rule.roles)
+                study_for(user, str(kwargs.get("code", "")), *rule.roles, identifiers=rule.identifiers)

@@ -15,6 +15,8 @@ from instruments.definitions import Instrument, Question, Role
 from instruments.models import InstrumentVersion
 from studies.access import StudyAccess
 from studies.forms import ClinicianChoiceField, crispy_helper
+from studies.identifier_keys import BadKeys
+from studies.identifiers import configured_ring
 from studies.models import Clinician, NonParticipation, Study, Visit, Wave
 
 
@@ -49,7 +51,16 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
 
     class Meta:
         model = Study
-        fields = ["code", "title", "instrument", "default_form", "link_valid_days", "status", "is_synthetic"]
+        fields = [
+            "code",
+            "title",
+            "instrument",
+            "default_form",
+            "link_valid_days",
+            "status",
+            "keeps_identifiers",
+            "is_synthetic",
+        ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,6 +103,17 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
         if not why and set(self.changed_data) - {"why"}:
             raise ValidationError(_("Say why: the reason is kept with the change."))
         return why
+
+    def clean_keeps_identifiers(self) -> bool:
+        keeps: bool = self.cleaned_data["keeps_identifiers"]
+        if keeps and not self.instance.keeps_identifiers:
+            try:
+                configured_ring()
+            except BadKeys as problem:
+                raise ValidationError(
+                    _("Names cannot be kept before this server has a key for them: %(problem)s") % {"problem": problem}
+                ) from problem
+        return keeps
 
     def clean_link_valid_days(self) -> int:
         days: int = self.cleaned_data["link_valid_days"]

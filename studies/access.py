@@ -29,6 +29,8 @@ MANAGES_VISITS = (Role.ADMIN, Role.COORDINATOR)
 MANAGES_STUDY = (Role.ADMIN,)
 RATES_PATIENTS = (Role.CLINICIAN,)
 SEES_AUDIT = (Role.ADMIN, Role.AUDITOR)
+#: Roles that can be given the right to see names and contact details; none of them brings it.
+MAY_SEE_IDENTIFIERS = (Role.ADMIN, Role.COORDINATOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class StudyAccess:
     site_ids: frozenset[int] | None
     user_id: int | None = None  # whose right it is
     export: str = Member.Export.NONE  # what this person may take away as a file
+    sees_identifiers: bool = False  # at some site of the study
 
     @property
     def sees_recruitment(self) -> bool:
@@ -95,11 +98,12 @@ class StudyAccess:
         return self.within_sites(clinicians.order_by("site__code", "code"), "site")
 
 
-def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess:
+def study_for(user: User | AnonymousUser, code: str, *roles: str, identifiers: bool = False) -> StudyAccess:
     """The study with this code, if the person holds one of these roles in it; inside a request it opens its rows.
 
     Sites count over the roles that were asked for: someone who coordinates one site and is a researcher of the whole
-    study sees one site's visits and every site's scores. A superuser counts as everything but a clinician.
+    study sees one site's visits and every site's scores. A superuser counts as everything but a clinician. With
+    `identifiers` the role must have been given the right to see patients' names, a superuser's as well.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess
     """
     if user.pk is None:
         raise Http404
-    if user.is_superuser:
+    if user.is_superuser and not identifiers:
         study = Study.objects.filter(code=code).first()
         if study is None:
             raise Http404
@@ -122,7 +126,7 @@ def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess
     memberships = _memberships(user.pk, code)
     if not memberships:
         raise Http404
-    granting = [membership for membership in memberships if membership.role in roles]
+    granting = [one for one in memberships if one.role in roles and (one.sees_identifiers or not identifiers)]
     if not granting:
         raise PermissionDenied(_("Your role in this study does not include this page."))
     everywhere = any(membership.site_id is None for membership in granting)
@@ -135,6 +139,7 @@ def study_for(user: User | AnonymousUser, code: str, *roles: str) -> StudyAccess
         site_ids=site_ids,
         user_id=user.pk,
         export=_export_right(memberships),
+        sees_identifiers=any(one.sees_identifiers and one.role in MAY_SEE_IDENTIFIERS for one in memberships),
     )
 
 

@@ -48,6 +48,11 @@ class Study(models.Model):
     second_reminder_days = models.PositiveSmallIntegerField(
         _("second reminder, days after the visit was made"), null=True, blank=True, default=7
     )
+    keeps_identifiers = models.BooleanField(
+        _("keep names and contact details"),
+        default=False,
+        help_text=_("Encrypted and apart, for those with the right to see them. Without it patients are codes only."),
+    )
     #: How often the settings were changed after the study had opened; each change has its reason in the audit trail.
     n_amendments = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -111,6 +116,8 @@ class Member(models.Model):
     site = models.ForeignKey(Site, on_delete=models.CASCADE, null=True, blank=True, related_name="members")
     #: What a researcher may take away as a file; an admin may take everything, other roles nothing.
     export = models.CharField(_("downloads"), max_length=15, choices=Export, default=Export.IDENTIFIED)
+    #: Whether this person may look up and see patients' names and contact details; no role brings it.
+    sees_identifiers = models.BooleanField(_("sees names and contact details"), default=False)
 
     class Meta:
         verbose_name = _("member")
@@ -332,6 +339,30 @@ class Device(models.Model):
     def is_enrolled(self) -> bool:
         """Whether questionnaires can be handed over to it."""
         return self.enrolled_at is not None and self.revoked_at is None
+
+
+class PatientIdentifiersManager(ScopedManager["PatientIdentifiers"]):
+    study_path, site_path = "patient__site__study", "patient__site"
+
+
+class PatientIdentifiers(models.Model):
+    """Who a patient is, sealed: see `studies.identifiers`. The columns beside the box find an exact value, blindly."""
+
+    patient = models.OneToOneField(Patient, on_delete=models.PROTECT, primary_key=True, related_name="identifiers")
+    key_id = models.CharField(max_length=16, db_index=True)
+    box = models.BinaryField()
+    name_index = models.CharField(max_length=64, blank=True, db_index=True)
+    email_index = models.CharField(max_length=64, blank=True, db_index=True)
+    record_number_index = models.CharField(max_length=64, blank=True, db_index=True)
+
+    objects = PatientIdentifiersManager()
+
+    class Meta:
+        verbose_name = _("patient's identifiers")
+        verbose_name_plural = _("patients' identifiers")
+
+    def __str__(self) -> str:
+        return f"sealed identifiers of {self.patient_id}"
 
 
 class DyadManager(ScopedManager["Dyad"]):

@@ -130,3 +130,17 @@ def remove_member(*, member: Member, actor: User, now: datetime) -> None:
     detail = {"user": member.user_id, "role": member.role, "site": member.site.code if member.site else None}
     audit.record(study=member.study, actor=actor, action="remove member", detail=detail, now=now)
     member.delete()
+
+
+@transaction.atomic
+def give_identifier_right(*, member: Member, gives: bool, actor: User, now: datetime) -> None:
+    """Let a member see patients' names and contact details, or no more."""
+    member.sees_identifiers = gives
+    member.save(update_fields=["sees_identifiers"])
+    audit.record(
+        study=member.study,
+        actor=actor,
+        action="give right to identifiers" if gives else "take right to identifiers",
+        detail={"user": member.user_id, "role": member.role, "site": member.site.code if member.site else None},
+        now=now,
+    )

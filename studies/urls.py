@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from studies import account_views, audit_views, views
+from studies import account_views, audit_views, identifier_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -15,6 +15,23 @@ urlpatterns = [
     path("studies/<str:code>/waves/new/", views.wave_new, name="wave_new"),
     path("studies/<str:code>/members/new/", views.member_new, name="member_new"),
     path("studies/<str:code>/members/<int:member_id>/remove/", views.member_remove, name="member_remove"),
+    path(
+        "studies/<str:code>/members/<int:member_id>/identifiers/", views.member_identifiers, name="member_identifiers"
+    ),
+    path("studies/<str:code>/identifiers/", identifier_views.identifiers, name="identifiers"),
+    path(
+        "studies/<str:code>/identifiers/<int:patient_id>/", identifier_views.identifiers_show, name="identifiers_show"
+    ),
+    path(
+        "studies/<str:code>/identifiers/<int:patient_id>/edit/",
+        identifier_views.identifiers_edit,
+        name="identifiers_edit",
+    ),
+    path(
+        "studies/<str:code>/identifiers/<int:patient_id>/delete/",
+        identifier_views.identifiers_delete,
+        name="identifiers_delete",
+    ),
     path("second-factor/", account_views.second_factor_show, name="second_factor"),
     path("second-factor/setup/", account_views.second_factor_setup, name="second_factor_setup"),
     path("invitations/<str:token>/", account_views.invitation_take_up, name="invitation_take_up"),

@@ -14,7 +14,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from studies import setup
-from studies.access import MANAGES_STUDY, StudyAccess, accesses_of, signed_in, staff_page, whole_study_for
+from studies.access import (
+    MANAGES_STUDY,
+    MAY_SEE_IDENTIFIERS,
+    StudyAccess,
+    accesses_of,
+    signed_in,
+    staff_page,
+    whole_study_for,
+)
 from studies.forms import ClinicianForm, MemberForm, SiteForm, WaveForm, refuse_what_is_there_by_now
 from studies.models import Member, Study
 
@@ -110,6 +118,21 @@ def member_remove(request: HttpRequest, code: str, member_id: int) -> HttpRespon
         return redirect("study_settings", code)
     context = _context(access) | {"member": member, "is_last_admin": is_last_admin}
     return render(request, "studies/member_remove.html", context, status=409 if request.method == "POST" else 200)
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
+def member_identifiers(request: HttpRequest, code: str, member_id: int) -> HttpResponse:
+    """Give a member the right to see patients' names, or take it away, after a page that says what that means."""
+    access = whole_study_for(request.user, code, *MANAGES_STUDY)
+    members = access.study.members.filter(role__in=MAY_SEE_IDENTIFIERS).select_related("user", "site", "study")
+    member: Member = get_object_or_404(members, pk=member_id)
+    if request.method == "POST":
+        gives = request.POST.get("gives") == "1"
+        setup.give_identifier_right(member=member, gives=gives, actor=signed_in(request), now=timezone.now())
+        messages.success(request, _("The right was given.") if gives else _("The right was taken away."))
+        return redirect("study_settings", code)
+    return render(request, "studies/member_identifiers.html", _context(access) | {"member": member})
 
 
 def _add_part(request: HttpRequest, access: StudyAccess, form: Any, *, title: str, added: str) -> HttpResponse:

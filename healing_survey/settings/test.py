@@ -7,8 +7,10 @@ os.environ.setdefault("VAR_DIR", tempfile.mkdtemp(prefix="healing-survey-test-")
 
 from healing_survey.settings.base import *  # noqa: F403  VAR_DIR has to be set first
 from healing_survey.settings.base import DATABASES, VAR_DIR
+from studies.identifier_keys import new_key
 
 SECRET_KEY = "only-for-tests"
+IDENTIFIER_KEYS = new_key().line()
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -10,6 +10,7 @@ from django.urls import reverse
 from analysis.models import AnalysisRun
 from instruments.definitions import Role
 from studies import audit
+from studies.identifiers import Identifiers, store
 from studies.models import Clinician, Member
 from tests.factories import (
     NOW,
@@ -36,6 +37,7 @@ def everybody() -> tuple[StudyKit, Client]:
         Member.objects.create(study=kit.study, user=user, role=role)
     Member.objects.create(study=kit.study, user=user, role=Member.Role.COORDINATOR, site=kit.sites[0])
     Clinician.objects.filter(pk=kit.clinicians[0].pk).update(user=user)
+    Member.objects.filter(user=user, role=Member.Role.ADMIN).update(sees_identifiers=True)
     make_scored_visits(kit, 70)
     for number in range(60):
         make_visit(kit, clinician=kit.clinicians[number % 12])
@@ -56,6 +58,8 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "visit__dyad", "visit__wave"
     )[0]
     created = make_visit(kit, clinician=kit.clinicians[5])
+    patient, user = created.visit.dyad.patient, User.objects.get(username="everybody")
+    store(patient=patient, identifiers=Identifiers(name="Ana"), actor=user, now=NOW)
     arguments: dict[str, list[object]] = {
         "dyad": [score.visit.dyad.code, score.visit.wave.code],
         "analysis": [AnalysisRun.objects.latest("pk").pk],
@@ -64,11 +68,15 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "site_edit": [kit.sites[0].pk],
         "wave_edit": [kit.wave.pk],
         "clinician_edit": [kit.clinicians[0].pk],
+        "member_identifiers": [Member.objects.get(user__username="everybody", role=Member.Role.ADMIN).pk],
+        "identifiers_show": [patient.pk],
+        "identifiers_delete": [patient.pk],
     }
     names = [
         "study_overview", "participation", "visits", "visit_new", "day_list", "non_participation_new", "dyads",
         "analyses", "analysis_new", "patients_to_rate", "study_settings", "study_open", "site_new",
-        "clinician_new", "wave_new", "member_new", "member_invite", "import_responses", "audit_trail", *arguments,
+        "clinician_new", "wave_new", "member_new", "member_invite", "import_responses", "audit_trail", "identifiers",
+        *arguments,
     ]  # fmt: skip
     asked = {}
     for name in names:

@@ -24,7 +24,8 @@ from instruments.definitions import Role
 from instruments.services import create_visit
 from scoring.services import score_due
 from studies import audit
-from studies.access import StudyAccess
+from studies.access import MAY_SEE_IDENTIFIERS, StudyAccess
+from studies.identifiers import Identifiers, store
 from studies.models import Clinician, Dyad, Member, Patient, Site, Study, Visit
 from studies.scope import Scope, ScopedManager, beyond_sites, within
 from tests.factories import NOW, StudyKit, administration_of, finish, make_invitation, make_study, make_user
@@ -86,6 +87,8 @@ def make_place(kit: StudyKit, site: Site, name: str) -> Place:
     member = Member.objects.create(
         study=kit.study, user=make_user(f"{word}-colleague"), role=Member.Role.COORDINATOR, site=site
     )
+    identifiers = Identifiers(name=f"{word} {word}", email=f"{word}@example.org", record_number=word)
+    store(patient=patient, identifiers=identifiers, actor=member.user, now=NOW)
     run = AnalysisRun.objects.create(study=kit.study, form="short", seed=1)
     return Place(
         canary=word,
@@ -96,6 +99,7 @@ def make_place(kit: StudyKit, site: Site, name: str) -> Place:
             "key": NO_DRAFT,
             "invitation_id": make_invitation(kit, clinician.user, email=f"{word}@example.org").pk,
             "member_id": member.pk,
+            "patient_id": patient.pk,
             "site_id": site.pk,
             "wave_id": kit.wave.pk,
             "clinician_id": clinician.pk,
@@ -132,7 +136,8 @@ def world() -> World:
                 ("researcher of A1", Member.Role.RESEARCHER, sites["S1"], one),
             ):
                 user = make_user(label.replace(" ", "-"))
-                Member.objects.create(study=kit.study, user=user, role=role, site=site)
+                sees = role in MAY_SEE_IDENTIFIERS
+                Member.objects.create(study=kit.study, user=user, role=role, site=site, sees_identifiers=sees)
                 made.users[label], made.mine[label] = user, {canary(name) for name in mine}
             rater = User.objects.get(username=f"{canary('A1x')}-rates")
             made.users["clinician of A1x"] = rater

@@ -18,7 +18,8 @@ from instruments import staff_urls
 from instruments.definitions import Role
 from studies import urls as studies_urls
 from studies.access import accesses_of, study_for, whole_study_for
-from studies.models import Member
+from studies.identifiers import Identifiers, store
+from studies.models import Member, Patient, Study
 from tests.factories import (
     NOW,
     StudyKit,
@@ -79,6 +80,12 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "paper_discard": ("post", {ADMIN, COORDINATOR}),
     "participation": ("get", {ADMIN, RESEARCHER, COORDINATOR, AUDITOR}),
     "non_participation_new": ("get", {ADMIN, COORDINATOR}),
+    # for those of them who were given the right
+    "identifiers": ("get", {ADMIN, COORDINATOR}),
+    "identifiers_show": ("get", {ADMIN, COORDINATOR}),
+    "identifiers_edit": ("get", {ADMIN, COORDINATOR}),
+    "identifiers_delete": ("get", {ADMIN, COORDINATOR}),
+    "member_identifiers": ("get", {ADMIN}),
 }
 #: Pages of no study: for everyone, or by a permission of its own.
 NO_STUDY = {"home", "login", "logout", "study_new", "second_factor", "second_factor_setup", "invitation_take_up"}
@@ -103,6 +110,10 @@ def make_place(code: str) -> Place:
     make_scored_visits(kit, 3)
     run = AnalysisRun.objects.create(study=kit.study, form="full", seed=1)
     member = Member.objects.filter(study=kit.study, role=RESEARCHER).get()
+    Member.objects.filter(study=kit.study, role__in=(ADMIN, COORDINATOR)).update(sees_identifiers=True)
+    Study.objects.filter(pk=kit.study.pk).update(keeps_identifiers=True)
+    named, nameless = visit.visit.dyad.patient, Patient.objects.create(site=kit.sites[0], code="NAMELESS")
+    store(patient=named, identifiers=Identifiers(name="Ana"), actor=users[ADMIN], now=NOW)
     return Place(
         kit=kit,
         users=users,
@@ -118,6 +129,10 @@ def make_place(code: str) -> Place:
             "rate_patient": [administration_of(visit, Role.CLINICIAN).pk],
             "rating_label": [administration_of(visit, Role.CLINICIAN).pk],
             "member_remove": [member.pk],
+            "member_identifiers": [Member.objects.get(study=kit.study, role=COORDINATOR).pk],
+            "identifiers_show": [named.pk],
+            "identifiers_edit": [nameless.pk],
+            "identifiers_delete": [named.pk],
             "site_edit": [kit.sites[0].pk],
             "wave_edit": [kit.wave.pk],
             "clinician_edit": [kit.clinicians[0].pk],
