@@ -89,7 +89,7 @@ stop: ## stops a demo that runs in the background
 
 .PHONY: test test-long test-services services test-pure check bench
 test: browser ## the whole suite, in a real browser where there are pages
-	@$(PY) -m pytest -m "not services" -n $(WORKERS) --dist loadscope $(PYTEST_ARGS) $(TESTS)
+	@$(PY) -m pytest -m "not services" -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS) $(TESTS)
 
 test-long: browser ## the large doses of the browser's fault tests, for a night (TEST_DOSE=50)
 	@TEST_DOSE="$${TEST_DOSE:-50}" $(PY) -m pytest -rP $(PYTEST_ARGS) tests/journeys/test_never_lost.py tests/journeys/test_tablet_comfort.py

@@ -10,8 +10,27 @@ import pytest
 # pytest-playwright keeps an event loop in the test's thread for the whole session. Django would take every later use of
 # its database in that process for one from asynchronous code, and refuse it.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+# As in the test settings, for the tests that run without Django.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Modules that take long: they begin first, so that no process is left alone with one of them at the end.
+LONG = (
+    "tests/workshop/test_demo.py",
+    "tests/healing_survey/test_policy.py",
+    "tests/journeys/",
+    "tests/healing_survey/test_backup.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long modules first, in the order of LONG; all others stay as they are."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.nodeid
+        return next((n for n, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

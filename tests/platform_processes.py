@@ -1,7 +1,9 @@
 """The platform as it really runs: a web server, workers and beat, as processes, in a folder of their own."""
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
+#: Visits are made so many at a time: the command's start takes longer than the visits.
+VISITS_AT_A_TIME = 6
 
 
 def free_port() -> int:
@@ -35,11 +39,26 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> f
     return time.monotonic() - start
 
 
+def prepared_once(shared: Path) -> "Platform":
+    """A prepared installation in `shared`; the first of all test processes makes it, the others wait and find it."""
+    prepared = Platform(shared / "prepared")
+    prepared.folder.mkdir(exist_ok=True)
+    with (shared / "prepared.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = shared / "prepared.url"
+        if not done.exists():
+            prepared.prepare()
+            done.write_text(prepared.base_url, encoding="utf-8")
+        prepared.base_url = done.read_text(encoding="utf-8")
+    return prepared
+
+
 class Platform:
     """Processes of one installation; `environment` can point them to PostgreSQL and Redis."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
+        self.spare_visits: dict[tuple[str, ...], list[dict[str, str]]] = {}
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.environment = {
@@ -72,6 +91,12 @@ class Platform:
             self.manage(*command)
         self.manage("seed_demo")
 
+    def copy(self, prepared: "Platform") -> None:
+        """What `prepared` has in its folder, under this one's own address."""
+        shutil.copytree(prepared.folder, self.folder, dirs_exist_ok=True)
+        told = self.folder / "demo.json"
+        told.write_text(told.read_text(encoding="utf-8").replace(prepared.base_url, self.base_url), encoding="utf-8")
+
     @property
     def demo(self) -> dict[str, Any]:
         """What `seed_demo` wrote."""
@@ -79,8 +104,7 @@ class Platform:
         return read
 
     def start(self) -> None:
-        """Everything that `make demo` starts, and wait until all of it serves."""
-        self.prepare()
+        """Everything that `make demo` starts on what is prepared, and wait until all of it serves."""
         for worker in ("scoring", "analysis"):
             self.start_worker(queues=worker, name=worker)
         self.start_beat()
@@ -128,8 +152,14 @@ class Platform:
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def create_visits(self, count: int, *options: str) -> list[dict[str, str]]:
-        printed = self.manage("create_visits", "--study", "DEMO", "--count", str(count), *options)
-        return [json.loads(line) for line in printed.splitlines()]
+        """Visits that nobody has used, each with its links."""
+        spare = self.spare_visits.setdefault(options, [])
+        if len(spare) < count:
+            n = max(count, VISITS_AT_A_TIME)
+            printed = self.manage("create_visits", "--study", "DEMO", "--count", str(n), *options)
+            spare += [json.loads(line) for line in printed.splitlines()]
+        handed_out, self.spare_visits[options] = spare[:count], spare[count:]
+        return handed_out
 
     def export(self) -> str:
         """The CSV file of all scored dyads, incomplete ones included."""

@@ -3,9 +3,11 @@
 import os
 import tempfile
 
+# Before NumPy is loaded. Small matrices gain nothing from threads, and those of two test processes wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("VAR_DIR", tempfile.mkdtemp(prefix="healing-survey-test-"))
 
-from healing_survey.settings.base import *  # noqa: F403  VAR_DIR has to be set first
+from healing_survey.settings.base import *  # noqa: F403  both have to be set first
 from healing_survey.settings.base import DATABASES, VAR_DIR
 from studies.identifier_keys import new_key
 

@@ -1,6 +1,7 @@
 """The demonstration study: synthetic, of the promised size, the same each time, and repeatable."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from analysis.models import AnalysisRun
+from healing_survey import demo_study
 from healing_survey.demo import describe_demo
 from healing_survey.demo_study import make_demo_study
 from instruments.definitions import Role
@@ -20,6 +22,12 @@ from studies.models import Clinician, Dyad, Site, Study
 from tests.factories import CATALOGUE_FILE, NOW
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer dyads, where their number proves nothing."""
+    monkeypatch.setattr(demo_study, "DESIGN", replace(demo_study.DESIGN, n_dyads=24))
 
 
 def seed(path: Path, base_url: str = "http://127.0.0.1:8000") -> dict[str, object]:
@@ -56,7 +64,7 @@ def test_the_demonstration_study(tmp_path: Path) -> None:
     assert (tmp_path / "demo.json").stat().st_mode & 0o077 == 0
 
 
-def test_seeding_again_keeps_data_staff_and_the_unused_visit(tmp_path: Path) -> None:
+def test_seeding_again_keeps_data_staff_and_the_unused_visit(small: None, tmp_path: Path) -> None:
     """A second start changes the address only; a used visit is replaced by a fresh one; a lost file is made again."""
     path = tmp_path / "demo.json"
     first = seed(path)
@@ -69,10 +77,10 @@ def test_seeding_again_keeps_data_staff_and_the_unused_visit(tmp_path: Path) -> 
     assert seed(path)["visit"] != first["visit"]
     path.unlink()
     seed(path)
-    assert (Dyad.objects.count(), AnalysisRun.objects.count()) == (183, 1)
+    assert (Dyad.objects.count(), AnalysisRun.objects.count()) == (27, 1)
 
 
-def test_the_same_seed_draws_the_same_answers(tmp_path: Path) -> None:
+def test_the_same_seed_draws_the_same_answers(small: None, tmp_path: Path) -> None:
     """The data are fixed by seed and design."""
 
     def drawn() -> list[object]:
@@ -88,7 +96,7 @@ def test_the_same_seed_draws_the_same_answers(tmp_path: Path) -> None:
     assert drawn() == first
 
 
-def test_a_closed_demonstration_still_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_closed_demonstration_still_starts(small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Somebody may close the study to see what happens; the next start says so instead of breaking."""
     seed(tmp_path / "demo.json")
     Study.objects.update(status=Study.Status.CLOSED)

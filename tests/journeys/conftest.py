@@ -1,19 +1,23 @@
 """One running platform for the journeys of a test process: web, two workers and beat, with the demonstration study."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.platform_processes import Platform
+from tests.platform_processes import Platform, prepared_once
 from tests.questionnaire_page import TABLET
 
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Real processes on SQLite and the file-system broker, as `make demo` runs them."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     running = Platform(tmp_path_factory.mktemp("platform"))
+    running.copy(prepared_once(shared))
     try:
         running.start()
         yield running

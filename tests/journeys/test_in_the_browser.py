@@ -12,7 +12,7 @@ from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Role
 from tests.factories import CATALOGUE_FILE
 from tests.platform_processes import Platform, wait_until
-from tests.questionnaire_page import TABLET, begin, form_of
+from tests.questionnaire_page import begin, form_of
 
 INSTRUMENT = read_instrument(CATALOGUE_FILE)
 DESK = {"width": 1280, "height": 800}
@@ -83,35 +83,6 @@ def test_a_patient_answers_changes_skips_switches_language_and_finishes(
     assert {item.code: form["answers"][item.code] for item in items} == expected
     page.goto(f"{visit['patient_url']}page/1/")
     assert page.locator("input[type=radio]").count() == 0  # a finished form shows nobody its answers
-
-
-def test_question_answers_and_next_are_in_sight_on_a_tablet(platform: Platform, contexts: Any) -> None:
-    """At 800×1280, both languages: statement, five answers (64 px and more) and Next without scrolling."""
-    (visit,) = platform.create_visits(1)
-    page = contexts(locale="en-US")
-    begin(page, visit["patient_url"])
-    on_page(page, 1)
-    wait_until(lambda: form_of(platform, visit["dyad"])["status"] == "started", seconds=10, what="the start")
-    for language, name in (("en", "English"), ("es", "Español")):
-        page.goto(f"{visit['patient_url']}page/1/")
-        page.get_by_role("button", name=name).click()
-        expect(page.locator("html")).to_have_attribute("lang", language)
-        wait_until(
-            lambda code=language: form_of(platform, visit["dyad"])["language"] == code,  # type: ignore[misc]
-            seconds=10,
-            what="the language",
-        )
-        for number in (1, 5, 28, 50):
-            page.goto(f"{visit['patient_url']}page/{number}/")
-            labels = page.locator("fieldset label.option")
-            boxes = [labels.nth(n).bounding_box() for n in range(labels.count())]
-            boxes.append(page.locator("button[value=next]").bounding_box())
-            for box in boxes:
-                assert box is not None
-                assert box["height"] >= 64
-                assert box["y"] + box["height"] <= TABLET["height"]
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_a_clinician_rates_by_keyboard_and_every_answer_is_saved_at_once(platform: Platform, contexts: Any) -> None:

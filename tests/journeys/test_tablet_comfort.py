@@ -23,6 +23,7 @@ PHONE = {"width": 390, "height": 844}
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "rules": {"color-contrast-enhanced": {"enabled": True}, "target-size": {"enabled": True}},
+    "resultTypes": ["violations"],
 }
 #: Numbers of pages that look different: a recall block opening, "does not apply", numbers, choices, boxes.
 PAGES = (1, 6, 12, 28, 51, 52, 53, 54, 58, 61, 64)
@@ -115,7 +116,10 @@ def test_the_check_catches_planted_faults(platform: Platform, contexts: Any) -> 
 
 
 def test_question_answers_and_next_fit_both_tablets(platform: Platform, contexts: Any) -> None:
-    """Every item in both languages: statement, answers (≥ 64 px, ≥ 90 % of the column) and Next without scrolling."""
+    """Every item in both languages: statement, answers (≥ 64 px, ≥ 90 % of the column) and Next without scrolling.
+
+    And nothing to scroll sideways where the page is 320 px wide.
+    """
     (visit,) = platform.create_visits(1)
     n_items = len(INSTRUMENT.form_items("full"))
     for language in ("en", "es"):
@@ -140,6 +144,8 @@ def test_question_answers_and_next_fit_both_tablets(platform: Platform, contexts
                     assert height >= 64, number
                     assert width >= 0.9, number
                     assert bottom <= tablet["height"], (number, language, tablet)
+            page.set_viewport_size({"width": 320, "height": 640})
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), number
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["with scripts", "without scripts"])
@@ -241,7 +247,7 @@ def test_an_abandoned_tablet_asks_hides_and_pauses(platform: Platform, contexts:
 def test_back_forward_and_storages_show_the_next_patient_nothing(
     platform: Platform, playwright: Playwright, browser_path: str
 ) -> None:
-    """The browser keeps pages for Back; after the finish 60 steps, a reload and all storages show nothing."""
+    """The browser keeps pages for Back; after the finish its steps, a reload and all storages show nothing."""
     (visit,) = platform.create_visits(1, "--form", "short")
     browser = playwright.chromium.launch(
         executable_path=browser_path,
@@ -263,7 +269,7 @@ def test_back_forward_and_storages_show_the_next_patient_nothing(
     expect(page.get_by_text("Your answers are stored")).to_be_visible()
     item = INSTRUMENT.form_items("short")[0].text[Role.PATIENT]["en"]
     seen = []
-    for step in range(60):
+    for step in range(60 if DOSE > 1 else 20):
         with suppress(PlaywrightError):  # the page is just being left
             page.evaluate("history.back()" if step % 4 else "history.forward()")
         page.wait_for_timeout(50)
@@ -273,7 +279,6 @@ def test_back_forward_and_storages_show_the_next_patient_nothing(
     for html in seen:
         assert "checked" not in html
         assert item not in html
-    page.wait_for_timeout(500)
     page.goto(f"{platform.base_url}/q/locked/")
     storages = page.evaluate(
         """async () => {
@@ -345,8 +350,9 @@ def test_the_next_question_is_painted_at_once(platform: Platform, contexts: Any)
         }"""
     )
     waits = []
-    for number in range(30):
-        if number == 15:
+    n_taps = 30 if DOSE > 1 else 10
+    for number in range(n_taps):
+        if number == n_taps // 2:
             page.context.set_offline(True)
         page.locator("label.option").nth(number % 5).click()
         page.wait_for_timeout(250)
@@ -369,5 +375,5 @@ def test_the_next_question_is_painted_at_once(platform: Platform, contexts: Any)
     p95 = waits[int(0.95 * len(waits))]
     print(f"Next to the next question: median {waits[len(waits) // 2]:.0f} ms, 95 % {p95:.0f} ms")
     assert page.evaluate("window.shift") == 0
-    # A machine that other tests share is slower than six times slower: the bar is held by `make test-long`.
-    assert p95 <= (100 if DOSE > 1 else 300)
+    # On a machine that other tests share a time says nothing: the bar is held by `make test-long`.
+    assert DOSE == 1 or p95 <= 100

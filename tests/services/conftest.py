@@ -33,6 +33,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         CELERY_BROKER_URL=broker,
     )
     try:
+        running.prepare()
         running.start()
         yield running
     finally:
