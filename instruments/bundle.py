@@ -16,7 +16,7 @@ from django.utils.translation import get_language_info, gettext
 
 from instruments.definitions import Instrument, Question, Role
 from instruments.models import InstrumentVersion, instrument_with_hash, questionnaire_of
-from instruments.page_texts import EntryText, FormText, form_text
+from instruments.page_texts import EntryText, FormText, PageText, form_text
 from instruments.questionnaire import Questionnaire
 
 #: What the script puts in where it shows a page.
@@ -83,9 +83,9 @@ def _make(questionnaire: Questionnaire, text: FormText) -> Bundle:
             {
                 "number": page.number,
                 "codes": [entry.code for entry in page.entries],
-                "html": _question(text, index),
+                "html": _page(text, page),
             }
-            for index, page in enumerate(text.pages)
+            for page in text.pages
         ],
         "entries": {
             entry.code: _entry(questionnaire, entry, page.number) for page in text.pages for entry in page.entries
@@ -94,7 +94,7 @@ def _make(questionnaire: Questionnaire, text: FormText) -> Bundle:
         "review_row": _render("review_row", text, row={}),
         "waiting": _render("thanks_waiting", text),
         "tools": _render("tools", text, languages=language_names(questionnaire.instrument.languages)),
-        "texts": _texts(),
+        "texts": _texts(text),
     }
     body = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     return Bundle(
@@ -106,25 +106,27 @@ def _make(questionnaire: Questionnaire, text: FormText) -> Bundle:
     )
 
 
-def _question(text: FormText, index: int) -> str:
-    page = text.pages[index]
-    entry = page.entries[0]
-    row = {
-        "entry": entry,
-        "options": [(option, False) for option in entry.options],
-        "is_blank": False,
-        "is_invalid": False,
-        "number": "",
-        "years": "",
-        "months": "",
-    }
+def _page(text: FormText, page: PageText) -> str:
+    rows = [
+        {
+            "entry": entry,
+            "options": [(option, False) for option in entry.options],
+            "is_blank": False,
+            "is_invalid": False,
+            "number": "",
+            "years": "",
+            "months": "",
+        }
+        for entry in page.entries
+    ]
     return _render(
-        "question_main",
+        "question_main" if text.one_per_page else "sentences_main",
         text,
         action="",
         page=page,
         opens_block=page.page.opens_block,
-        row=row,
+        rows=rows,
+        row=rows[0],
         notice="",
         sequence=0,
         position=POSITION,
@@ -153,15 +155,20 @@ def _entry(questionnaire: Questionnaire, entry: EntryText, page: int) -> dict[st
     return found
 
 
-def _texts() -> dict[str, str]:
+def _texts(text: FormText) -> dict[str, str]:
     """The few words that the script itself says."""
+    title = gettext("Question %(position)s of %(total)s" if text.one_per_page else "Part %(position)s of %(total)s")
     return {
-        "question_title": gettext("Question %(position)s of %(total)s") % {"position": POSITION, "total": TOTAL},
+        "page_title": title % {"position": POSITION, "total": TOTAL},
         "review_title": gettext("Your answers"),
         "thanks_title": gettext("Thank you"),
         "survey": gettext("Survey"),
         "stamp": gettext("Synthetic data: a demonstration, not evidence about people"),
         "blank": gettext("You have not chosen an answer yet. Choose one, or press Next again to skip."),
+        "blanks": gettext(
+            "Some are still blank; they are marked. Answer them, or press Next again to leave them blank."
+        ),
+        "blank_mark": gettext("still blank"),
         "saved_tablet": gettext("Saved on this tablet"),
         "saved_phone": gettext("Saved on this phone"),
         "sent": gettext("Sent"),

@@ -7,6 +7,7 @@ into an `Instrument` or raises `CatalogueError` naming the file, the places in i
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal
 
 
@@ -29,6 +30,12 @@ class Absence(StrEnum):
 
 #: An answer: a scale point (int), an option code (str, lower case), a number, a list of option codes, or an `Absence`.
 Answer = int | float | str | list[str]
+
+#: How much of a form is on one screen: at most so many entries, or a whole recall block.
+PerPage = int | Literal["block"]
+
+#: A patient reads one statement at a time, which leaves fewer gaps than a grid; a clinician at a desk sees a block.
+DEFAULT_DISPLAY: Mapping[Role, PerPage] = MappingProxyType({Role.PATIENT: 1, Role.CLINICIAN: "block"})
 
 Texts = Mapping[str, str]  # language code -> text
 RoleTexts = Mapping[Role, Texts]  # role -> language code -> text
@@ -180,6 +187,7 @@ class Instrument:
     licence: str
     status: str  # how far the wording has been tested; shown wherever scores are shown
     languages: tuple[str, ...]
+    display: Mapping[Role, PerPage]
     scale: tuple[Option, ...]
     does_not_apply: RoleTexts
     instructions: RoleTexts

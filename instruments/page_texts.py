@@ -11,7 +11,7 @@ from typing import Literal
 from django.utils.translation import gettext, ngettext
 
 from instruments.definitions import Absence, Answer, Item, Option, Question, Role, RoleTexts
-from instruments.questionnaire import DISPLAY, ONE_PER_PAGE, Page, Questionnaire
+from instruments.questionnaire import Page, Questionnaire
 
 PREFER_NOT = "prefer_not"  # the option's value in the catalogue; stored as Absence.PREFER_NOT
 
@@ -81,6 +81,7 @@ class FormText:
     title: str
     instructions: str
     one_per_page: bool
+    template: Literal["question", "sentences", "block"]
     pages: tuple[PageText, ...]
     conditional: tuple[Page, ...]  # pages that are not asked of everybody
     minutes: int
@@ -119,12 +120,12 @@ def _lay_out(questionnaire: Questionnaire, language: str, key: tuple[str, str, R
     scale = tuple(_option(option, role, language, apart=False) for option in instrument.scale)
     conditions = [entry.ask_if for entry in questionnaire.entries.values() if isinstance(entry, Question)]
     deciding = {condition.question for condition in conditions if condition is not None}
-    one_per_page = DISPLAY[role] == ONE_PER_PAGE
     pages = tuple(
         _page(questionnaire, page, scale=scale, deciding=deciding, language=language) for page in questionnaire.pages
     )
     # Seconds of reading and choosing, rounded up to five minutes for patients: a promise that is kept.
-    seconds = len(questionnaire.entries) * (10 if one_per_page else 4)
+    is_patient, one_per_page = role == Role.PATIENT, questionnaire.per_page == 1
+    seconds = len(questionnaire.entries) * (10 if is_patient else 4)
     return FormText(
         key=key,
         language=language,
@@ -132,9 +133,10 @@ def _lay_out(questionnaire: Questionnaire, language: str, key: tuple[str, str, R
         title=instrument.title[language],
         instructions=instrument.instructions[role][language],
         one_per_page=one_per_page,
+        template="question" if one_per_page else "sentences" if is_patient else "block",
         pages=pages,
         conditional=tuple(page for page in questionnaire.pages if not questionnaire.asked_entries(page, {})),
-        minutes=max(1, -(-seconds // 300) * 5 if one_per_page else -(-seconds // 60)),
+        minutes=max(1, -(-seconds // 300) * 5 if is_patient else -(-seconds // 60)),
     )
 
 

@@ -7,13 +7,9 @@ so that going back, resuming and reviewing cannot differ between them.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby, pairwise
 
-from instruments.definitions import Absence, Answer, Instrument, Item, Question, RecallBlock, Role
-
-ONE_PER_PAGE, BLOCK_PER_PAGE = "one_per_page", "block_per_page"
-
-#: How each role is shown its form. A patient reads one statement at a time; a clinician at a desk sees a block at once.
-DISPLAY = {Role.PATIENT: ONE_PER_PAGE, Role.CLINICIAN: BLOCK_PER_PAGE}
+from instruments.definitions import Absence, Answer, Instrument, Item, PerPage, Question, RecallBlock, Role
 
 
 class InvalidAnswer(ValueError):
@@ -50,28 +46,31 @@ class Questionnaire:
         asked += self.instrument.questions_for(self.role, follow_up=self.follow_up)
         return {entry.code: entry for entry in asked}
 
+    @property
+    def per_page(self) -> PerPage:
+        """How many entries are on one page at most; `block`: a whole recall block."""
+        return self.instrument.display[self.role]
+
     @cached_property
     def pages(self) -> tuple[Page, ...]:
         """The pages in order, numbered from 1."""
         pages: list[Page] = []
         for block, entries in self._groups():
             opens_block = block is not None and (not pages or pages[-1].block is not block)
-            pages.append(Page(number=len(pages) + 1, entries=tuple(entries), block=block, opens_block=opens_block))
+            pages.append(Page(number=len(pages) + 1, entries=entries, block=block, opens_block=opens_block))
         return tuple(pages)
 
-    def _groups(self) -> Iterator[tuple[RecallBlock | None, list[Item | Question]]]:
-        one_per_page = DISPLAY[self.role] == ONE_PER_PAGE
-        group: list[Item | Question] = []
-        group_block: RecallBlock | None = None
-        for entry in self.entries.values():
-            block = self.instrument.recall_blocks[entry.recall] if isinstance(entry, Item) else None
-            if group and (one_per_page or block is not group_block):
-                yield group_block, group
-                group = []
-            group_block = block
-            group.append(entry)
-        if group:
-            yield group_block, group
+    def _groups(self) -> Iterator[tuple[RecallBlock | None, tuple[Item | Question, ...]]]:
+        """Stretches of one recall block (or of questions without one), cut into pages of nearly the same length."""
+        for recall, stretch in groupby(
+            self.entries.values(), lambda one: one.recall if isinstance(one, Item) else None
+        ):
+            entries = tuple(stretch)
+            per_page = len(entries) if self.per_page == "block" else self.per_page
+            n_pages = -(-len(entries) // per_page)
+            cuts = [-(-len(entries) * number // n_pages) for number in range(n_pages + 1)]
+            for start, end in pairwise(cuts):
+                yield None if recall is None else self.instrument.recall_blocks[recall], entries[start:end]
 
     @cached_property
     def page_of(self) -> Mapping[str, int]:

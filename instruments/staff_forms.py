@@ -68,7 +68,7 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
         self.versions = {f"{version.code} {version.version}": version for version in versions}
         self.fields["instrument"] = forms.ChoiceField(
             label=self.fields["instrument"].label,
-            choices=[(name, f"{in_language(v.instrument.title)} ({v.version})") for name, v in self.versions.items()],
+            choices=[(name, _version_label(version)) for name, version in self.versions.items()],
         )
         self.fields["default_form"] = forms.ChoiceField(
             label=gettext_lazy("Form"),
@@ -130,6 +130,17 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             if form and form not in version.instrument.forms:
                 self.add_error("default_form", _("This questionnaire has no such form. Choose another one."))
         return cleaned
+
+
+def _version_label(version: InstrumentVersion) -> str:
+    per_page = version.instrument.display[Role.PATIENT]
+    if per_page == 1:
+        shown = _("patients see one sentence at a time")
+    elif per_page == "block":
+        shown = _("patients see a block of sentences a page")
+    else:
+        shown = _("patients see up to %(count)d sentences a page") % {"count": per_page}
+    return f"{in_language(version.instrument.title)} ({version.version}: {shown})"
 
 
 class CharacteristicsForm(forms.Form):

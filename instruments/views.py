@@ -690,7 +690,7 @@ def _questions(
     text = opened.text
     position, total = _progress(opened, page)
     return _render(
-        "question" if text.one_per_page else "block",
+        text.template,
         opened,
         action=action,
         page=text.pages[page.number - 1],

@@ -18,6 +18,7 @@ from instruments.catalogue.entries import SNAKE, Entry, kind_of
 from instruments.catalogue.plain_yaml import MAXIMUM_BYTES, Plain, decode, load_strictly
 from instruments.catalogue.problems import CatalogueError, Problem, ProblemLog
 from instruments.definitions import (
+    DEFAULT_DISPLAY,
     Component,
     Composite,
     Condition,
@@ -26,6 +27,7 @@ from instruments.definitions import (
     Instrument,
     Item,
     Option,
+    PerPage,
     Question,
     RecallBlock,
     Role,
@@ -48,6 +50,7 @@ _TOP_LEVEL = (
     "instructions", "recall_blocks", "domains", "components", "composites", "items", "forms", "questions", "scoring",
     "examples",
 )  # fmt: skip
+_MAXIMUM_PER_PAGE = 20
 _ITEM_KEYS = (
     "code", "component", "domain", "recall", "reverse", "allow_does_not_apply", "clinician_perspective", "paper_basis",
     "text",
@@ -102,7 +105,7 @@ def parse_instrument(text: str | bytes, *, source: str) -> Instrument:
 
 
 def _read_content(content: Plain, log: ProblemLog) -> Instrument:
-    top = Entry.read(log, "", content, required=_TOP_LEVEL)
+    top = Entry.read(log, "", content, required=_TOP_LEVEL, optional=("display",))
     languages = _languages(top)
     top = dataclasses.replace(top, languages=languages)
     domains = {domain.id: domain for domain in map(_domain, _entries(top, "domains", *_GROUP_KEYS))}
@@ -124,6 +127,7 @@ def _read_content(content: Plain, log: ProblemLog) -> Instrument:
         licence=top.text("licence"),
         status=top.text("status"),
         languages=languages,
+        display=_display(top),
         scale=tuple(_scale_option(entry) for entry in top.entries("scale", name="value", required=("value", "label"))),
         does_not_apply=_does_not_apply(top),
         instructions=top.role_texts("instructions"),
@@ -172,6 +176,20 @@ def _languages(top: Entry) -> tuple[str, ...]:
     if top.has("languages") and not languages:
         top.log.add("languages", "names no language.", "Name at least one, e.g. [en, es].")
     return languages
+
+
+def _display(top: Entry) -> Mapping[Role, PerPage]:
+    inner = top.inner("display", required=(), optional=_BOTH_ROLES)
+    return MappingProxyType({
+        role: _per_page(inner, role) if role in inner.values else default for role, default in DEFAULT_DISPLAY.items()
+    })  # fmt: skip
+
+
+def _per_page(entry: Entry, role: Role) -> PerPage:
+    if isinstance(entry.values[role], str):
+        entry.one_of(role, ["block"])
+        return "block"
+    return entry.integer(role, low=1, high=_MAXIMUM_PER_PAGE)
 
 
 def _does_not_apply(top: Entry) -> RoleTexts:
@@ -347,7 +365,10 @@ def instrument_document(instrument: Instrument) -> dict[str, object]:
     This is what the content hash is taken of, and what `parse_instrument` reads back to an equal instrument:
     lists keep what is ordered, so the order of keys, comments and line breaks of the file do not count.
     """
+    # Left out where nothing special is said: versions released before it could be said keep their hash.
+    display = {role.value: n for role, n in instrument.display.items() if n != DEFAULT_DISPLAY[role]}
     return {
+        **({"display": display} if display else {}),
         "instrument": instrument.code,
         "version": instrument.version,
         "title": dict(instrument.title),

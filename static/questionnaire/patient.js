@@ -44,12 +44,22 @@
   const timesShown = new Map();
   const timesChanged = new Map();
   let since = null;
+  let unclaimed = 0; // milliseconds that the next answer on this page took
   const stopClock = () => {
     if (since !== null && here >= 1 && here < REVIEW) {
-      const [code] = text.pages[here - 1].codes;
-      spent.set(code, (spent.get(code) ?? 0) + performance.now() - since);
+      unclaimed += performance.now() - since;
+      const { codes } = text.pages[here - 1];
+      if (codes.length === 1) claim(codes[0]);
     }
     since = null;
+  };
+  // Of several on a page, an answer took the time since the one before it.
+  const claim = (code) => {
+    const now = performance.now();
+    spent.set(code, (spent.get(code) ?? 0) + unclaimed + (since === null ? 0 : now - since));
+    unclaimed = 0;
+    if (since !== null) since = now;
+    return Math.round(spent.get(code));
   };
   const startClock = () => { since = document.hidden ? null : performance.now(); };
 
@@ -72,9 +82,8 @@
     if (done.has(code)) timesChanged.set(code, (timesChanged.get(code) ?? 0) + 1);
     answers[code] = value;
     done.add(code);
-    const elapsed = (spent.get(code) ?? 0) + (since === null ? 0 : performance.now() - since);
     const paradata = {
-      ms: Math.round(elapsed), shown: timesShown.get(code) ?? 1, changed: timesChanged.get(code) ?? 0,
+      ms: claim(code), shown: timesShown.get(code) ?? 1, changed: timesChanged.get(code) ?? 0,
       portrait: innerHeight >= innerWidth, offline: !navigator.onLine, text: text.digest,
     };
     const line = main.querySelector(".status");
@@ -105,10 +114,18 @@
     line.dataset.state = name;
   };
 
+  // What was answered in these milliseconds is sent together: it is on the disk already, and a waiting room asks the
+  // server half as often. Whoever leaves the page, reviews or finishes sends at once.
+  const SEND_AFTER = 3_000;
+  let soon = null;
+  const sendSoon = () => { soon ??= setTimeout(flush, SEND_AFTER); };
+
   let retry = 0;
   let timer = null;
   const flush = async () => {
     clearTimeout(timer);
+    clearTimeout(soon);
+    soon = null;
     const everythingSent = await queue.flush();
     const waiting = await queue.countWaiting(form).catch(() => 0);
     if (!waiting && everythingSent) {
@@ -169,6 +186,9 @@
     if (control === "years_months") [texts[0].value, texts[1].value] = [Math.floor(value / 12), value % 12];
   };
 
+  const rows = () => [...main.querySelectorAll("fieldset[data-code]")];
+  const showAsked = () => rows().forEach((row) => { row.hidden = !isAsked(row.dataset.code); });
+
   const settle = (title, address) => {
     document.title = title ? `${title} · ${text.texts.survey}` : text.texts.survey;
     history.replaceState(null, "", address);
@@ -178,8 +198,9 @@
     heading.focus({ preventScroll: true });
   };
 
-  const showQuestion = (number) => {
+  const showPage = (number, code) => {
     stopClock();
+    unclaimed = 0;
     here = number;
     confirming = false;
     const pages = askedPages();
@@ -190,12 +211,13 @@
     const address = `${root}page/${number}/`;
     question.setAttribute("action", address); // its property is hidden by the buttons' name
     question.elements.sequence.value = queue.nextNumber(form);
-    fill(question.querySelector("fieldset"));
-    const [code] = page.codes;
-    timesShown.set(code, (timesShown.get(code) ?? 0) + 1);
+    rows().forEach(fill);
+    showAsked();
+    for (const one of page.codes) if (isAsked(one)) timesShown.set(one, (timesShown.get(one) ?? 0) + 1);
     say(standing);
     offerReading();
-    settle(put(text.texts.question_title), address);
+    settle(put(text.texts.page_title), address);
+    if (code && page.codes.length > 1) document.getElementById(`q-${code}`).scrollIntoView();
     startClock();
   };
 
@@ -234,6 +256,7 @@
       link.querySelector(".unseen").textContent = `: ${text.entries[code].text}`;
       link.href = `${root}page/${text.entries[code].page}/?review=1`;
       link.dataset.page = text.entries[code].page;
+      link.dataset.code = code;
       list.append(row);
     }
     settle(text.texts.review_title, `${root}review/`);
@@ -254,43 +277,59 @@
     settle(text.texts.thanks_title, root);
   };
 
-  const show = (number) => (number === REVIEW ? showReview() : showQuestion(number));
+  const show = (number, code) => (number === REVIEW ? showReview() : showPage(number, code));
 
-  const notice = (words, kind) => {
+  const notice = (words, kind, row) => {
     main.querySelector("#notice, .error")?.remove();
     const line = document.createElement("p");
     line.className = kind;
     line.textContent = words;
     line.setAttribute("role", kind === "error" ? "alert" : "status");
     if (kind === "notice") line.id = "notice";
-    const legend = main.querySelector("legend");
-    if (kind === "error") legend.after(line);
+    if (kind === "error") row.querySelector("legend").after(line);
     else main.querySelector("fieldset").before(line);
+  };
+  const mark = (row) => {
+    row.classList.add("blank");
+    const word = document.createElement("span");
+    word.className = "mark";
+    word.textContent = text.texts.blank_mark;
+    row.querySelector("legend").append(" ", word);
+  };
+  const unmark = (row) => {
+    row.classList.remove("blank");
+    row.querySelector(".mark")?.remove();
   };
 
   // --- Doing ---
 
   const act = async (action) => {
-    const row = main.querySelector("fieldset[data-code]");
-    const { code } = row.dataset;
-    const value = valueOf(row);
+    const asked = rows().filter((row) => !row.hidden);
+    const several = text.pages[here - 1].codes.length > 1;
     const before = new Set(askedPages());
-    if (action === "skip") record(code, "SKIPPED");
-    else if (value === undefined) {
-      if (action === "next") {
-        notice(text.entries[code].range_error, "error");
-        row.querySelector("input[type=text]").focus();
+    if (action === "skip" && !several) record(asked[0].dataset.code, "SKIPPED");
+    else {
+      const given = asked.map((row) => ({ row, code: row.dataset.code, value: valueOf(row) }));
+      const wrong = action === "back" ? undefined : given.find(({ value }) => value === undefined);
+      if (wrong) {
+        notice(text.entries[wrong.code].range_error, "error", wrong.row);
+        wrong.row.querySelector("input[type=text]").focus();
         return;
       }
-    } else if (value !== null) record(code, value);
-    else if (done.has(code) && answers[code] !== "SKIPPED" && code in answers) record(code, "SKIPPED");
-    else if (action === "next" && !done.has(code)) {
-      if (!confirming) {
+      const blank = [];
+      for (const { row, code, value } of given) {
+        if (value !== null && value !== undefined) record(code, value);
+        else if (value === null && code in answers && answers[code] !== "SKIPPED") record(code, "SKIPPED");
+        else if (action !== "back" && !done.has(code)) blank.push(row);
+      }
+      if (blank.length && action === "next" && !confirming) {
         confirming = true;
-        notice(text.texts.blank, "notice");
+        if (several) blank.forEach(mark);
+        notice(several ? text.texts.blanks : text.texts.blank, "notice");
+        main.querySelector("#notice").scrollIntoView({ block: "nearest" });
         return;
       }
-      record(code, "SKIPPED");
+      for (const row of blank) record(row.dataset.code, "SKIPPED");
     }
     await writing;
     if (!ready) return;
@@ -303,7 +342,8 @@
       fromReview = false;
       show(REVIEW);
     } else show(following);
-    flush();
+    if (here === REVIEW) flush();
+    else sendSoon();
   };
 
   const start = async () => {
@@ -324,7 +364,7 @@
   const chooseLanguage = async (language) => {
     const other = await loadBundle(language);
     stopClock();
-    const typed = here >= 1 && here < REVIEW ? valueOf(main.querySelector("fieldset")) : null;
+    const typed = here >= 1 && here < REVIEW ? rows().filter((row) => !row.hidden).map((row) => [row.dataset.code, valueOf(row)]) : [];
     text = other;
     document.documentElement.lang = language;
     document.querySelector("#tools").innerHTML = text.tools;
@@ -332,7 +372,7 @@
     if (stamp) stamp.textContent = text.texts.stamp;
     if (here === 0) return;
     await keep([{ start: true }]);
-    if (typed !== null && typed !== undefined) record(text.pages[here - 1].codes[0], typed);
+    for (const [code, value] of typed) if (value !== null && value !== undefined) record(code, value);
     show(here);
     flush();
   };
@@ -380,10 +420,12 @@
       row.querySelectorAll("input:checked").forEach((input) => { input.checked = input === box; });
     } else if (box && event.target !== box) box.checked = false;
     main.querySelector("#notice, .error")?.remove();
+    unmark(row);
     const value = valueOf(row);
     // A number is judged when it is complete, that is on Next: a "4" on the way to "40" is no mistake.
     if (value === null || value === undefined) return;
-    record(row.dataset.code, value).then(flush, () => {});
+    record(row.dataset.code, value).then(sendSoon, () => {});
+    showAsked();
   });
 
   main.addEventListener("click", (event) => {
@@ -391,7 +433,7 @@
     if (!ready || !link) return;
     event.preventDefault();
     fromReview = true;
-    show(Number(link.dataset.page));
+    show(Number(link.dataset.page), link.dataset.code);
   });
 
   // The second tap of a double tap falls on whatever has just appeared under the finger. It was meant for what was there.
@@ -638,12 +680,13 @@
       const address = new URL(shown.getAttribute("action"), location.href);
       const number = Number(address.pathname.match(/page\/(\d+)/)[1]);
       fromReview = address.searchParams.has("review");
-      const [code] = text.pages[number - 1].codes;
+      const { codes } = text.pages[number - 1];
+      const missing = codes.some((code) => !document.getElementById(`q-${code}`)); // what another answer may open
       // As the server shows it, unless an answer to it still waits here.
-      if (isOtherLanguage || kept.waiting.some((one) => one.item === code)) showQuestion(number);
+      if (isOtherLanguage || missing || kept.waiting.some((one) => codes.includes(one.item))) showPage(number);
       else {
         here = number;
-        timesShown.set(code, 1);
+        for (const code of codes) timesShown.set(code, 1);
         offerReading();
         startClock();
       }

@@ -61,7 +61,7 @@
         row.classList.remove("blank");
         row.querySelector(".mark")?.remove();
         if (!failed) status.textContent = status.dataset.saved;
-        if ("decides" in row.dataset && form.matches(".block")) await showOpenedQuestions();
+        if ("decides" in row.dataset && form.matches(".block, .sentences")) await showOpenedQuestions();
       } catch {
         failed = true; // "Next" sends the whole page again, so nothing is lost
         status.textContent = status.dataset.unsaved;

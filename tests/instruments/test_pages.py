@@ -32,6 +32,7 @@ from instruments.views import Links
 from studies.models import Clinician, Dyad, Patient, Site, Study, Wave
 
 CATALOGUE = Path(settings.BASE_DIR) / "instruments" / "catalogue" / "healing-relationships-1.0.yaml"
+PAGES_OF_FIVE = CATALOGUE.with_name("healing-relationships-1.1.yaml")
 
 pytestmark = pytest.mark.django_db
 
@@ -113,7 +114,9 @@ def study() -> Study:
     return Study.objects.create(code="T", title="Test study", is_synthetic=True)
 
 
-def new_visit(study: Study, *, form: str = "short", follow_up: bool = False) -> CreatedVisit:
+def new_visit(
+    study: Study, *, form: str = "short", follow_up: bool = False, catalogue: Path = CATALOGUE
+) -> CreatedVisit:
     """A visit of a new patient, open for answering."""
     number = Patient.objects.count() + 1
     site, _ = Site.objects.get_or_create(study=study, code="N", defaults={"name": "North"})
@@ -123,7 +126,7 @@ def new_visit(study: Study, *, form: str = "short", follow_up: bool = False) -> 
     wave, _ = Wave.objects.get_or_create(
         study=study, code=f"w{follow_up:d}", defaults={"label": "Wave", "is_follow_up": follow_up}
     )
-    version, _ = release_instrument(CATALOGUE, now=timezone.now())
+    version, _ = release_instrument(catalogue, now=timezone.now())
     return create_visit(
         dyad=dyad,
         wave=wave,
@@ -232,6 +235,52 @@ def test_whole_form_without_scripts(study: Study, client: Client, language: str,
         assert administration.answers["pt_age"] == 40
         assert administration.answers["pt_illness"] == ["other_long_term"]
     assert set(client.cookies) == {"finished"}
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_a_whole_form_on_pages_of_five(study: Study, client: Client, language: str) -> None:
+    """The same form, five sentences a page: the same answers are stored, in the same order, by the same machine."""
+    one, five = new_visit(study, form="full"), new_visit(study, form="full", catalogue=PAGES_OF_FIVE)
+    for visit in (one, five):
+        finish(client, go_through(client, begin(client, visit.patient_token, language)))
+    by_one, by_five = administration_of(one), administration_of(five)
+    assert by_five.is_completed
+    assert by_five.answers == by_one.answers
+    items = [
+        AnswerEvent.objects.filter(administration=form).values_list("item", flat=True) for form in (by_one, by_five)
+    ]
+    assert list(items[0]) == list(items[1])
+    assert [len(page.entries) for page in by_five.questionnaire.pages] == [
+        5, 4, 5, 4, 5, 4, 4, 5, 5, 5, 4, 5, 4, 4, 4,
+    ]  # fmt: skip
+    for page in by_five.questionnaire.pages:
+        assert len({getattr(entry, "recall", None) for entry in page.entries}) == 1
+
+
+def test_a_page_of_five_asks_once_goes_back_and_resumes(study: Study, client: Client) -> None:
+    """What is blank is marked once; Back keeps what was given; the link resumes at the page with something open."""
+    visit = new_visit(study, catalogue=PAGES_OF_FIVE)
+    first, *others = administration_of(visit).questionnaire.pages[0].codes
+    page = begin(client, visit.patient_token)
+    response = post(client, page, **{first: "4"})
+    assert response["Location"] == f"{page}?blank=1"
+    words = read(client.get(response["Location"])).text
+    assert "Some are still blank" in words
+    assert words.count("still blank") == 1 + len(others)
+    assert begin(client, visit.patient_token) == page
+    response = post(client, f"{page}?blank=1", **{others[0]: "2"})
+    second = response["Location"]
+    assert second.endswith("/page/2/")
+    stored = administration_of(visit).answers
+    assert stored == {first: 4, others[0]: 2} | dict.fromkeys(others[1:], Absence.SKIPPED.value)
+    code = administration_of(visit).questionnaire.pages[1].codes[0]
+    assert post(client, second, action="back", **{code: "1"})["Location"] == page
+    assert administration_of(visit).answers[code] == 1
+    assert read(client.get(page)).question.fields[first] == ["4"]
+    assert begin(client, visit.patient_token) == second
+    assert post(client, second, action="skip")["Location"].endswith("/page/3/")
+    review = read(client.get(f"/q/{visit.patient_token}/review/"))
+    assert f"/q/{visit.patient_token}/page/2/?review=1#q-{code}" in review.links
 
 
 def test_each_page_shows_the_texts_of_role_and_language(visit: CreatedVisit, client: Client) -> None:

@@ -184,6 +184,10 @@ DEFECTS: list[tuple[str, Plant, str, str, str]] = [
     ("bad version", top("version", "1.x"), "version", "not in the form", '"1.0"'),
     ("version with leading zero", top("version", "01.0"), "version", "not in the form", '"1.0"'),
     ("bad instrument code", top("instrument", "Healing Relationships"), "instrument", "form", "healing-relationships"),
+    ("no entries on a page", top("display", {"patient": 0}), "display/patient", "is 0", "from 1 to 20"),
+    ("an unknown way to show", top("display", {"patient": "grid"}), "display/patient", "is 'grid'", "block"),
+    ("pages for a stranger", top("display", {"nurse": 5}), "display/nurse", "not a known key", "patient, clinician"),
+    ("half a page", top("display", {"clinician": 2.5}), "display/clinician", "decimal", "whole"),
     ("no languages", top("languages", []), "languages", "names no language", "at least one"),
     ("bad language code", top("languages", ["en", "Spanish"]), "languages/Spanish", "language code", "like en"),
     ("language twice", top("languages", ["en", "es", "es"]), "languages/es", "stands twice", "Keep one"),
@@ -918,6 +922,7 @@ CHANGES: list[tuple[str, Plant]] = [
     ("a bound", within("questions/pt_age/minimum", 19)),
     ("when a question is asked", drop("questions", "X_CHANGE", "follow_up_only")),
     ("a condition", within("questions/X_OWNED/ask_if/values", ["yes", "not_sure"])),
+    ("how many entries are on a page", top("display", {"patient": 5})),
     ("a nesting", put("components", "empathy", "parent", None)),
 ]
 
@@ -929,6 +934,13 @@ def test_the_hash_changes_with_the_content(plant: Plant) -> None:
     plant(document)
     changed = parse_instrument(json.dumps(document), source="x")
     assert changed.content_hash != read_instrument(RELEASED_PATH).content_hash
+
+
+def test_the_usual_display_need_not_be_said() -> None:
+    """Saying what is usual changes neither the instrument nor its hash: versions older than the key keep theirs."""
+    document = copy.deepcopy(RELEASED)
+    top("display", {"patient": 1, "clinician": "block"})(document)
+    assert parse_instrument(json.dumps(document), source="x") == read_instrument(RELEASED_PATH)
 
 
 def test_an_instrument_cannot_be_changed() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from instruments.catalogue.reader import read_instrument
+from instruments.catalogue.reader import instrument_document, read_instrument
 from instruments.definitions import Instrument, Role, RoleTexts
 
 CATALOGUE = Path(__file__).parents[3] / "instruments" / "catalogue"
@@ -16,6 +16,7 @@ CATALOGUE = Path(__file__).parents[3] / "instruments" / "catalogue"
 #: A released file is never edited: a hash here is added with its file and then stays.
 RELEASED = {
     "healing-relationships-1.0.yaml": "edff6bad2d2ad28df2e56bcd198bba61da605e58d16d20e6d6e4b56a0da4581f",
+    "healing-relationships-1.1.yaml": "90d1d685e2298120b5f42badd1da527450d3ad5d1933156fc3e603bf5023785e",
 }
 
 
@@ -52,6 +53,16 @@ def test_every_file_is_named_after_its_instrument_and_version() -> None:
     for path in CATALOGUE.glob("*.yaml"):
         released = read_instrument(path)
         assert path.name == f"{released.code}-{released.version}.yaml"
+
+
+def test_version_1_1_is_1_0_on_pages_of_five(instrument: Instrument) -> None:
+    """The two differ in how patients are shown the form, and in nothing else: not a word, not a rule."""
+    paged = read_instrument(CATALOGUE / "healing-relationships-1.1.yaml")
+    assert dict(instrument.display) == {Role.PATIENT: 1, Role.CLINICIAN: "block"}
+    assert dict(paged.display) == {Role.PATIENT: 5, Role.CLINICIAN: "block"}
+    document = instrument_document(paged)
+    assert document.pop("display") == {"patient": 5}
+    assert document | {"version": "1.0"} == instrument_document(instrument)
 
 
 def test_identity_licence_and_status(instrument: Instrument) -> None:
