@@ -152,9 +152,9 @@ def _counted(row: Mapping[str, Any]) -> dict[str, Any]:
 
 #: What the table can be sorted by: the key in the address -> fields. Nothing else reaches the database.
 SORTS: Mapping[str, tuple[str, ...]] = {
-    "date": ("visit__visit_date",),
-    "dyad": ("visit__dyad__code",),
-    "clinician": ("visit__dyad__clinician__site__code", "visit__dyad__clinician__code"),
+    "date": ("visit_date",),
+    "dyad": ("dyad_code",),
+    "clinician": ("dyad_clinician__site__code", "dyad_clinician__code"),
     **{column: (column,) for column in DOMAIN_COLUMNS},
 }
 DEFAULT_SORT = "-date"
@@ -182,16 +182,16 @@ def scored_dyads(
     The person's own patients are left out: a clinician is blind to the partner's side.
     `sort` is a key of `SORTS`, with a leading minus for descending; any other sorts newest first.
     """
-    rows = access.within_sites(DyadScore.objects.filter(study=access.study), "visit__dyad__clinician__site")
-    rows = access.without_own_patients(rows, "visit__dyad__clinician")
+    rows = access.within_sites(DyadScore.objects.filter(study=access.study), "dyad_clinician__site")
+    rows = rows.exclude(dyad_clinician__in=access.own_clinicians.values("pk"))
     conditions = {
-        "visit__dyad__clinician__site": site,
-        "visit__dyad__clinician": clinician,
-        "visit__wave": wave,
+        "dyad_clinician__site": site,
+        "dyad_clinician": clinician,
+        "wave": wave,
         "is_eligible": eligible,
         "is_flagged": flagged,
         "is_complete": complete,
-        "visit__dyad__code__icontains": search or None,
+        "dyad_code__icontains": search or None,
     }
     rows = rows.filter(**{name: value for name, value in conditions.items() if value is not None})
     key = known_sort(sort)
@@ -200,11 +200,12 @@ def scored_dyads(
         order = [field.desc(nulls_last=True) for field in fields]
     else:
         order = [field.asc(nulls_last=True) for field in fields]
-    return (
-        rows.select_related("visit__dyad__clinician__site", "visit__wave")
-        .defer("patient", "clinician", "dyad")
-        .order_by(*order, "-pk" if key.startswith("-") else "pk")
-    )
+    return rows.order_by(*order, "-pk" if key.startswith("-") else "pk")
+
+
+def for_listing(scores: "QuerySet[DyadScore]") -> "QuerySet[DyadScore]":
+    """With all that a row of the table shows, and without the long records."""
+    return scores.select_related("visit__dyad__clinician__site", "visit__wave").defer("patient", "clinician", "dyad")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

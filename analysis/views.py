@@ -17,7 +17,15 @@ from analysis import dyad_page, result_page
 from analysis.exports import codebook_csv, dyads_csv
 from analysis.forms import LARGEST_SEED, AnalysisForm, DyadFilterForm
 from analysis.models import AnalysisRun
-from analysis.overview import DOMAIN_COLUMNS, Completeness, completeness, known_sort, role_norms, scored_dyads
+from analysis.overview import (
+    DOMAIN_COLUMNS,
+    Completeness,
+    completeness,
+    for_listing,
+    known_sort,
+    role_norms,
+    scored_dyads,
+)
 from analysis.services import request_analysis
 from analysis.words import progress_words, statistics_words
 from instruments.definitions import Instrument
@@ -29,6 +37,7 @@ from scoring.services import DOMAINS
 from studies import audit
 from studies.access import SEES_RECRUITMENT, SEES_SCORES, StudyAccess, signed_in, staff_page, study_for, whole_study_for
 from studies.models import Member, Study, Visit
+from studies.paging import page_of
 
 DYADS_PER_PAGE = 50
 ANALYSES_PER_PAGE = 25
@@ -55,8 +64,11 @@ def dyads(request: HttpRequest, code: str) -> HttpResponse:
     access = study_for(request.user, code, *SEES_SCORES)
     form = DyadFilterForm(request.GET, access=access)
     sort = known_sort(request.GET.get("sort", ""))
-    page = Paginator(scored_dyads(access, sort=sort, **form.conditions()), DYADS_PER_PAGE).get_page(
-        request.GET.get("page")
+    page = page_of(
+        scored_dyads(access, sort=sort, **form.conditions()),
+        for_listing,
+        number=request.GET.get("page"),
+        per_page=DYADS_PER_PAGE,
     )
     instrument = _instrument(access.study)
     conditions = request.GET.copy()

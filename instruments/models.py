@@ -99,6 +99,8 @@ class Administration(models.Model):
         LEFT = "left", _("The patient has left the practice")
         OTHER = "other", _("Another reason")
 
+    UNFINISHED = (Status.WAITING, Status.STARTED)
+
     class Mode(models.TextChoices):
         WEB = "web", _("Web")
         IMPORTED = "imported", _("Imported")
@@ -137,6 +139,8 @@ class Administration(models.Model):
                 name="completed_has_a_time",
             ),
         ]
+        #: Who owes a form is a small part of all.
+        indexes = [models.Index(fields=["status", "visit"], name="form_by_status")]
 
     def __str__(self) -> str:
         return f"{self.role} form of visit {self.visit_id}"

@@ -8,7 +8,6 @@ import segno
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import permission_required
-from django.core.paginator import Paginator
 from django.db import IntegrityError
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
@@ -47,6 +46,8 @@ from studies.access import (
 )
 from studies.forms import refuse_what_is_there_by_now
 from studies.models import Study, Visit, Wave
+from studies.paging import page_of
+from studies.scope import lifted
 
 VISITS_PER_PAGE = 50
 
@@ -168,8 +169,12 @@ def visits(request: HttpRequest, code: str) -> HttpResponse:
     day = _day(request.GET.get("date", ""), default=today)
     owing = request.GET.get("show") == "owing"
     rows = visits_of(access)
-    rows = rows.filter(_owes_a_form(access.study)) if owing else rows.filter(visit_date=day)
-    page = Paginator(rows, VISITS_PER_PAGE).get_page(request.GET.get("page"))
+    page = page_of(
+        rows.filter(_owes_a_form()) if owing else rows.filter(visit_date=day),
+        with_what_a_list_shows,
+        number=request.GET.get("page"),
+        per_page=VISITS_PER_PAGE,
+    )
     context = _context(access, "visits") | {
         "page": page,
         "visits": [_visit_row(visit) for visit in page],
@@ -317,17 +322,20 @@ def _import(request: HttpRequest, access: StudyAccess) -> HttpResponse:
 
 
 def visits_of(access: StudyAccess) -> "QuerySet[Visit]":
-    """The study's visits at the sites that this person may see, with what a list shows."""
-    rows = Visit.objects.filter(dyad__study=access.study).select_related(
-        "dyad__patient", "dyad__clinician__site", "wave"
-    )
-    return access.within_sites(rows, "dyad__clinician__site").prefetch_related("administrations")
+    """The study's visits at the sites that this person may see."""
+    return access.within_sites(Visit.objects.filter(dyad__study=access.study), "dyad__clinician__site")
 
 
-def _owes_a_form(study: Study) -> Q:
-    settled = (Administration.Status.COMPLETED, Administration.Status.DECLINED)
-    unfinished = Administration.objects.filter(visit__dyad__study=study).exclude(status__in=settled)
-    return Q(pk__in=unfinished.values("visit"))
+def with_what_a_list_shows(visits: "QuerySet[Visit]") -> "QuerySet[Visit]":
+    """With patient, clinician, site, wave and both questionnaires."""
+    return visits.select_related("dyad__patient", "dyad__clinician__site", "wave").prefetch_related("administrations")
+
+
+def _owes_a_form() -> Q:
+    """A condition on visits: one of its forms is not finished."""
+    with lifted():  # the visits that it narrows are those of the request's sites, whosever forms are looked through
+        unfinished = Administration.objects.filter(status__in=Administration.UNFINISHED).values("visit")
+    return Q(pk__in=unfinished)
 
 
 def _visit_row(visit: Visit) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 from django.conf import settings
 from django.db import models, transaction
+from django.db.models import F
 
 from instruments.definitions import Answer, Instrument, Role
 from instruments.models import Administration, instrument_with_hash
@@ -51,6 +52,10 @@ class VisitForms:
 
     visit_id: int
     study_id: int
+    clinician_id: int
+    wave_id: int
+    visit_date: date
+    dyad_code: str
     form: str
     finished: Mapping[Role, CompletedForm]  # at least one
 
@@ -198,7 +203,7 @@ def rescore_study(*, study: Study, clock: Clock, progress: Callable[[int], None]
             rows = list(_visit_forms(Visit.objects.filter(pk__in=pks)))
             DyadScore.objects.store(_scored_together(rows, now=clock()))
             ScoringRequest.objects.filter(pk__in=pks).update(
-                scored=models.F("requested"), lease_owner="", lease_expires_at=None, attempts=0, error=""
+                scored=F("requested"), lease_owner="", lease_expires_at=None, attempts=0, error=""
             )
         n_done += len(rows)
         progress(n_done)
@@ -260,9 +265,21 @@ def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
     )
     for visit_id, role, *columns in administrations:
         finished.setdefault(visit_id, {})[Role(role)] = CompletedForm(*columns)
-    for pk, study_id, form in visits.order_by("pk").values_list("pk", "dyad__study_id", "form"):
+    rows = visits.order_by("pk").values_list(
+        "pk", "dyad__study_id", "dyad__clinician_id", "wave_id", "visit_date", "dyad__code", "form"
+    )
+    for pk, study_id, clinician_id, wave_id, visit_date, dyad_code, form in rows:
         if pk in finished:
-            yield VisitForms(visit_id=pk, study_id=study_id, form=form, finished=finished[pk])
+            yield VisitForms(
+                visit_id=pk,
+                study_id=study_id,
+                clinician_id=clinician_id,
+                wave_id=wave_id,
+                visit_date=visit_date,
+                dyad_code=dyad_code,
+                form=form,
+                finished=finished[pk],
+            )
 
 
 def _row(forms: VisitForms, record: Record, *, now: datetime) -> DyadScore:
@@ -275,6 +292,10 @@ def _row(forms: VisitForms, record: Record, *, now: datetime) -> DyadScore:
     return DyadScore(
         visit_id=forms.visit_id,
         study_id=forms.study_id,
+        dyad_clinician_id=forms.clinician_id,
+        wave_id=forms.wave_id,
+        visit_date=forms.visit_date,
+        dyad_code=forms.dyad_code,
         form=forms.form,
         is_complete=patient is not None and clinician is not None,
         is_eligible=record["eligible"],

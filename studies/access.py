@@ -82,9 +82,14 @@ class StudyAccess:
         return rows if self.user_id is None else rows.exclude(**{f"{clinician_path}__user": self.user_id})
 
     @property
+    def own_clinicians(self) -> "QuerySet[Clinician]":
+        """Which clinicians of the study this person is: none, as a rule, or one."""
+        return Clinician.objects.filter(site__study=self.study, user__isnull=False, user=self.user_id).order_by()
+
+    @property
     def has_own_patients(self) -> bool:
         """Whether this person is also a clinician of the study."""
-        return Clinician.objects.filter(site__study=self.study, user__isnull=False, user=self.user_id).exists()
+        return self.own_clinicians.exists()
 
     @property
     def sites(self) -> "QuerySet[Site]":

@@ -459,6 +459,7 @@ class Visit(models.Model):
         verbose_name_plural = _("visits")
         ordering = ["-visit_date", "-id"]
         constraints = [models.UniqueConstraint(fields=["dyad", "wave"], name="visit_once_per_wave")]
+        indexes = [models.Index(fields=["visit_date", "dyad"], name="visit_by_day")]
 
     def __str__(self) -> str:
         return f"{self.dyad_id}/{self.wave_id}"

@@ -180,6 +180,10 @@ def make_scored_visits(kit: StudyKit, n: int, *, seed: int = 1) -> list[DyadScor
             DyadScore(
                 visit=visit,
                 study=kit.study,
+                dyad_clinician=clinician,
+                wave=visit.wave,
+                visit_date=visit.visit_date,
+                dyad_code=dyad.code,
                 form="full",
                 is_complete=is_complete,
                 is_eligible=is_complete and rng.random() < 0.8,
