@@ -1,18 +1,31 @@
 """Who patients are: sealed apart, found blindly, seen only with the right, and never without a line in the trail."""
 
+import json
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
 from studies import audit
 from studies.identifier_keys import BadKeys, CannotOpen, KeyRing, new_key, read_ring, ring_of, write_ring
-from studies.identifiers import Identifiers, Purpose, configured_ring, look, look_up, remove, store
+from studies.identifiers import (
+    Identifiers,
+    Purpose,
+    configured_ring,
+    look,
+    look_up,
+    remove,
+    rotate,
+    rows_by_key,
+    store,
+)
 from studies.models import AuditEvent, Member, Patient, PatientIdentifiers
 from tests.factories import NOW, StudyKit, make_member, make_study, make_user
 
@@ -285,3 +298,84 @@ def test_without_a_key_nothing_is_stored_and_the_page_says_so(kit: StudyKit, pat
     assert not PatientIdentifiers.objects.exists()
     with pytest.raises(BadKeys):
         configured_ring()
+
+
+# --- other keys ---
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, settings: Any) -> Path:
+    """Keys in a file, as an installation has them."""
+    settings.IDENTIFIER_KEYS, settings.IDENTIFIER_KEY_FILE = "", tmp_path / "identifier-keys"
+    call_command("rotate_identifier_keys", "--make-key", stdout=StringIO())
+    return tmp_path / "identifier-keys"
+
+
+def rotate_keys(*options: str) -> dict[str, Any]:
+    out = StringIO()
+    call_command("rotate_identifier_keys", *options, stdout=out)
+    told: dict[str, Any] = json.loads(out.getvalue())
+    return told
+
+
+def several(kit: StudyKit, n: int, user: User) -> list[Patient]:
+    """Patients with names."""
+    patients = Patient.objects.bulk_create(Patient(site=kit.sites[0], code=f"P{number}") for number in range(n))
+    for number, one in enumerate(patients):
+        store(patient=one, identifiers=Identifiers(name=f"Person {number}"), actor=user, now=NOW)
+    return patients
+
+
+def test_keys_are_changed_and_the_old_one_is_retired_last(kit: StudyKit, key_file: Path) -> None:
+    """Both are in use meanwhile: everybody is found and seen before, between and after."""
+    user = seer(kit)
+    patients = several(kit, 5, user)
+    old = configured_ring().newest.id
+
+    def everybody_is_found() -> None:
+        for number, one in enumerate(patients):
+            name = f"Person {number}"
+            assert look_up(study=kit.study, field="name", value=name, actor=user, now=NOW) == [one]
+            assert look(patient=one, purpose=Purpose.CONTACT, actor=user, now=NOW).name == name
+
+    rotate_keys("--make-key")
+    everybody_is_found()
+    with pytest.raises(CommandError, match=old):
+        rotate_keys("--retire")
+    assert rotate_keys()["rows"] == 5
+    everybody_is_found()
+    assert rotate_keys()["rows"] == 0
+    assert rotate_keys("--retire")["retired"] == [old]
+    everybody_is_found()
+    assert old not in key_file.read_text()
+    assert rows_by_key() == {configured_ring().newest.id: 5}
+    assert list(audit.problems()) == []
+
+
+def test_a_rotation_that_was_broken_off_goes_on(kit: StudyKit, key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a chunk had done stays done; the rest is done by the next run."""
+    monkeypatch.setattr("studies.identifiers.ROTATION_CHUNK", 2)
+    several(kit, 5, seer(kit))
+    rotate_keys("--make-key")
+
+    def stop(n_done: int) -> None:
+        if n_done >= 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rotate(progress=stop)
+    assert sorted(rows_by_key().values()) == [2, 3]
+    assert rotate_keys()["rows"] == 3
+
+
+def test_a_row_that_does_not_open_is_told_and_keeps_its_key(kit: StudyKit, key_file: Path) -> None:
+    """It is neither lost nor written over; the others go on, and no key can be retired."""
+    patients = several(kit, 3, seer(kit))
+    broken = PatientIdentifiers.objects.get(pk=patients[1].pk)
+    PatientIdentifiers.objects.filter(pk=broken.pk).update(box=bytes(broken.box)[:-1] + b"x")
+    rotate_keys("--make-key")
+    with pytest.raises(CommandError, match=f"1 rows do not open.*{broken.pk}"):
+        rotate_keys()
+    assert sorted(rows_by_key().values()) == [1, 2]
+    with pytest.raises(CommandError, match="Still in use"):
+        rotate_keys("--retire")
