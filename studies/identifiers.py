@@ -65,7 +65,7 @@ def store(*, patient: Patient, identifiers: Identifiers, actor: User, now: datet
 
     Raises `studies.identifier_keys.BadKeys` when there is no key to seal with.
     """
-    row = _sealed(patient.pk, patient.site.study_id, identifiers, configured_ring())
+    row = sealed_row(patient.pk, patient.site.study_id, identifiers, configured_ring())
     is_new = not PatientIdentifiers.objects.filter(pk=patient.pk).exists()
     row.save(force_insert=is_new, force_update=not is_new)
     action = "add identifiers" if is_new else "change identifiers"
@@ -97,7 +97,7 @@ def look(*, patient: Patient, purpose: str, actor: User, now: datetime) -> Ident
     row = PatientIdentifiers.objects.get(pk=patient.pk)
     detail = _whose(patient) | {"purpose": purpose}
     audit.record(study=patient.site.study, actor=actor, action="look at identifiers", detail=detail, now=now)
-    return _opened(row, configured_ring())
+    return unsealed_row(row, configured_ring())
 
 
 def look_up(*, study: Study, field: str, value: str, actor: User, now: datetime) -> list[Patient]:
@@ -146,9 +146,9 @@ def rotate(*, progress: Callable[[int], None] = lambda n_done: None) -> tuple[in
             renewed = []
             for row in rows:
                 try:
-                    identifiers = _opened(row, ring)
-                    new = _sealed(row.pk, row.patient.site.study_id, identifiers, ring)
-                    if _opened(new, ring) != identifiers:
+                    identifiers = unsealed_row(row, ring)
+                    new = sealed_row(row.pk, row.patient.site.study_id, identifiers, ring)
+                    if unsealed_row(new, ring) != identifiers:
                         raise CannotOpen("the new box holds something else")
                 except (CannotOpen, ValueError, TypeError):
                     failed.append(row.pk)
@@ -169,7 +169,8 @@ def _replace(rows: list[PatientIdentifiers]) -> None:
         cursor.executemany(statement, [[*(getattr(row, column) for column in columns), row.pk] for row in rows])
 
 
-def _sealed(patient_id: int, study_id: int, identifiers: Identifiers, ring: KeyRing) -> PatientIdentifiers:
+def sealed_row(patient_id: int, study_id: int, identifiers: Identifiers, ring: KeyRing) -> PatientIdentifiers:
+    """A patient's row under the newest key; not stored yet."""
     key_id, box = ring.seal(json.dumps(asdict(identifiers), ensure_ascii=False), place=_place(patient_id))
     newest: IdentifierKey = ring.newest
     indexes = {
@@ -179,7 +180,11 @@ def _sealed(patient_id: int, study_id: int, identifiers: Identifiers, ring: KeyR
     return PatientIdentifiers(patient_id=patient_id, key_id=key_id, box=box, **indexes)
 
 
-def _opened(row: PatientIdentifiers, ring: KeyRing) -> Identifiers:
+def unsealed_row(row: PatientIdentifiers, ring: KeyRing) -> Identifiers:
+    """What stands in a row.
+
+    Raises `studies.identifier_keys.CannotOpen`.
+    """
     return Identifiers(**json.loads(ring.open(row.key_id, bytes(row.box), place=_place(row.pk))))
 
 
