@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-_LINK = re.compile(r"(/q/)[^/\s\"'<>]+")
+_LINK = re.compile(r"(/q/|/invitations/|/sign-in/link/)[^/\s\"'<>]+")
 
 
 class WithoutLinks(logging.Filter):
-    """Replaces the secret in any `/q/<secret>/` of a record's message."""
+    """Replaces the secret in any `/q/<secret>/` of a record's message, and in the links that e-mails bring."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the finished message; a record is never held back."""
         message = record.getMessage()
-        if "/q/" in message:
+        if _LINK.search(message):
             record.msg, record.args = _LINK.sub(r"\1…", message), None
         if record.exc_info and not record.exc_text:
             record.exc_text = _LINK.sub(r"\1…", logging.Formatter().formatException(record.exc_info))

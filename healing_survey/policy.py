@@ -16,6 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from django.urls import ResolverMatch
+from django.utils.translation import gettext as _
 
 from studies.access import (
     MANAGES_STUDY,
@@ -28,6 +29,7 @@ from studies.access import (
     study_for,
 )
 from studies.scope import Scope, streamed, within
+from studies.sessions import is_beyond_sign_in
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,8 @@ POLICY: dict[str, Rule] = {
     "home": ANYBODY,
     "login": ANYBODY,
     "logout": ANYBODY,
+    "email_sign_in": ANYBODY,
+    "email_sign_in_use": ANYBODY,
     "second_factor": Rule(gate=Gate.SIGNED_IN),
     "second_factor_setup": Rule(gate=Gate.SIGNED_IN),
     "invitation_take_up": LINK,
@@ -181,6 +185,10 @@ class EnforcePolicy:
             raise PermissionDenied
         scope: Scope = request.scope  # type: ignore[attr-defined]
         user = request.user
+        if user.is_authenticated and is_beyond_sign_in(request, match.view_name if match else ""):
+            raise PermissionDenied(
+                _("The link by e-mail opens your patients. Sign in with your password for the rest.")
+            )
         match rule.gate:
             case Gate.LINK:
                 scope.is_lifted = True

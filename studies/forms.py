@@ -80,6 +80,20 @@ class CodeForm(forms.Form):
         return helper
 
 
+class EmailSignInForm(forms.Form):
+    """The address to which a sign-in link goes."""
+
+    email = forms.EmailField(
+        label=gettext_lazy("E-mail address"),
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
+    )
+
+    @property
+    def helper(self) -> FormHelper:
+        return crispy_helper(gettext_lazy("Send the link"))
+
+
 class TakeUpForm(forms.Form):
     """A new account for the role that waits behind an invitation."""
 

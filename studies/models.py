@@ -178,18 +178,22 @@ class SecondFactor(models.Model):
 
 
 class EmailSignIn(models.Model):
-    """A link that signs a clinician in once, sent by e-mail. Only its hash is kept."""
+    """A link that signs a clinician in once, asked for on the sign-in page and sent by a worker.
+
+    The row is the queue: a worker mints the link's secret when it claims the row, and only the hash is kept.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    token_hash = models.CharField(max_length=64, unique=True)
-    made_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
+    language = models.CharField(max_length=8)  # of the page on which it was asked for
+    asked_at = models.DateTimeField()
+    token_hash = models.CharField(max_length=64, null=True, unique=True)
+    expires_at = models.DateTimeField(null=True)
     used_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("sign-in link")
         verbose_name_plural = _("sign-in links")
-        indexes = [models.Index(fields=["user", "made_at"], name="sign_in_links_of_user")]
+        indexes = [models.Index(fields=["user", "asked_at"], name="sign_in_links_of_user")]
 
     def __str__(self) -> str:
         return f"sign-in link of {self.user_id}"

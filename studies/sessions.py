@@ -21,6 +21,12 @@ from studies.models import Member, SecondFactor
 
 SIGNED_IN_AT, SEEN_AT = "signed_in_at", "seen_at"
 SECOND_FACTOR_NEEDED, SECOND_FACTOR_SHOWN = "second_factor_needed", "second_factor_shown"
+SIGNED_IN_BY_EMAIL = "signed_in_by_email"
+#: All that a sign-in by an e-mailed link opens, whatever other roles the account holds: the clinician's inbox.
+OPENED_BY_EMAIL = frozenset({
+    "home", "logout", "login", "set_language", "patients_to_rate", "rate_patient", "rating_label",
+    "email_sign_in", "email_sign_in_use", "form_texts", "service_worker",
+})  # fmt: skip
 #: How old the note of the last sign of life may get before it is written again, in seconds.
 NOTE_EVERY = 60
 #: What can be opened before the second factor was shown.
@@ -30,7 +36,7 @@ BEFORE_SECOND_FACTOR = frozenset({
 
 
 #: Who must have a second factor where the installation asks for it.
-ROLES_THAT_NEED_IT = (Member.Role.ADMIN, Member.Role.RESEARCHER)
+ROLES_THAT_NEED_IT = (Member.Role.ADMIN, Member.Role.RESEARCHER, Member.Role.CLINICIAN)
 
 
 def needs_second_factor(user: User) -> bool:
@@ -49,6 +55,24 @@ def begin_session(sender: Any, request: HttpRequest, user: User, **kwargs: Any) 
         now = int(timezone.now().timestamp())
         request.session[SIGNED_IN_AT] = request.session[SEEN_AT] = now
         request.session[SECOND_FACTOR_NEEDED] = needs_second_factor(user)
+        request.session.pop(SIGNED_IN_BY_EMAIL, None)
+
+
+def limit_to_inbox(request: HttpRequest) -> None:
+    """Hold the sign-in that has just begun to the inbox: it was by an e-mailed link, without a second factor."""
+    request.session[SECOND_FACTOR_NEEDED] = False
+    request.session[SIGNED_IN_BY_EMAIL] = True
+
+
+def is_beyond_sign_in(request: HttpRequest, url_name: str) -> bool:
+    """Whether this page needs more than the e-mailed link by which the person signed in."""
+    return bool(request.session.get(SIGNED_IN_BY_EMAIL)) and not (
+        url_name in OPENED_BY_EMAIL or _needs_no_sign_in(url_name)
+    )
+
+
+def _needs_no_sign_in(url_name: str) -> bool:
+    return url_name.startswith(("questionnaire", "health", "metrics"))
 
 
 class GuardSessions:
@@ -59,7 +83,7 @@ class GuardSessions:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         name = _url_name(request)
-        if name.startswith(("questionnaire", "health", "metrics")) or not isinstance(request.user, User):
+        if _needs_no_sign_in(name) or not isinstance(request.user, User):
             return self.get_response(request)
         now = int(timezone.now().timestamp())
         session = request.session

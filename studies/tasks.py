@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from studies import audit, tallies
+from studies import audit, email_sign_in, tallies
 from studies.audit_anchors import write_anchor
 
 logger = logging.getLogger(__name__)
@@ -22,3 +22,9 @@ def anchor_audit() -> None:
 def refresh_tallies() -> None:
     """Count again what has changed; what does not fit into two seconds waits for the next time."""
     tallies.refresh(clock=timezone.now, seconds=2)
+
+
+@shared_task
+def send_sign_in_links() -> None:
+    """Send the sign-in links that were asked for."""
+    email_sign_in.send_asked(clock=timezone.now)

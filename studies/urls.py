@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from studies import account_views, audit_views, identifier_views, views
+from studies import account_views, audit_views, email_sign_in_views, identifier_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -32,6 +32,8 @@ urlpatterns = [
         identifier_views.identifiers_delete,
         name="identifiers_delete",
     ),
+    path("sign-in/link/", email_sign_in_views.email_sign_in, name="email_sign_in"),
+    path("sign-in/link/<str:token>/", email_sign_in_views.email_sign_in_use, name="email_sign_in_use"),
     path("second-factor/", account_views.second_factor_show, name="second_factor"),
     path("second-factor/setup/", account_views.second_factor_setup, name="second_factor_setup"),
     path("invitations/<str:token>/", account_views.invitation_take_up, name="invitation_take_up"),

@@ -194,6 +194,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "send sign-in links that were asked for": {
+        "task": "studies.tasks.send_sign_in_links",
+        "schedule": 20.0,
+        "options": {"expires": 20},
+    },
     "note the end of the audit trail": {"task": "studies.tasks.anchor_audit", "schedule": 6 * 3600.0},
 }
 #: How long a claim on work is good for without a sign of life, in seconds.

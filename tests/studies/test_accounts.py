@@ -157,13 +157,13 @@ def set_up(user: User, now: datetime) -> tuple[str, list[str]]:
     return uri, codes
 
 
-def test_admins_and_researchers_need_one_where_it_is_asked_for(kit: StudyKit, settings: Any) -> None:
-    """Coordinators and clinicians do not, unless they have set one up."""
+def test_who_needs_one_where_it_is_asked_for(kit: StudyKit, settings: Any) -> None:
+    """Admins, researchers and clinicians; coordinators and auditors do not, unless they have set one up."""
     users = {role: make_member(kit, role) for role in Member.Role.values}
     assert not any(sessions.needs_second_factor(user) for user in users.values())
     settings.SECOND_FACTOR_REQUIRED = True
     needs = {role for role, user in users.items() if sessions.needs_second_factor(user)}
-    assert needs == {Member.Role.ADMIN, Member.Role.RESEARCHER}
+    assert needs == {Member.Role.ADMIN, Member.Role.RESEARCHER, Member.Role.CLINICIAN}
     assert sessions.needs_second_factor(make_user("root", is_superuser=True))
     set_up(users["coordinator"], NOW)
     assert sessions.needs_second_factor(users["coordinator"])
