@@ -18,7 +18,7 @@ from analysis.running import run_analysis
 from analysis.services import request_analysis
 from healing_survey.demo import STUDY_CODE
 from instruments.definitions import Absence, Answer, Instrument, Question, Role
-from instruments.models import Administration
+from instruments.models import Administration, Consent
 from instruments.questionnaire import Questionnaire
 from instruments.services import (
     FinishedForm,
@@ -26,7 +26,9 @@ from instruments.services import (
     study_instrument_version,
 )
 from scoring.services import Clock, rescore_study
+from studies.consent_texts import starting_text, write_text
 from studies.models import Clinician, Dyad, Patient, Site, Study, Wave
+from studies.plain_text import unfilled
 
 SEED = 20080706
 DESIGN = SimulationDesign(n_sites=3, n_clinicians=12, n_dyads=180)
@@ -85,12 +87,16 @@ def _make_study(*, now: datetime) -> Study:
         title="Demonstration: healing relationships in primary care",
         is_synthetic=True,
         keeps_identifiers=True,
+        consent=Study.Consent.HERE,
     )
     sites = [Site.objects.create(study=study, code=code, name=name, target_dyads=80) for code, name in SITES]
     baseline = Wave.objects.create(study=study, code="baseline", label="Baseline", position=1)
     Wave.objects.create(study=study, code="followup", label="Follow-up", position=2, is_follow_up=True)
     version = study_instrument_version(study)
     instrument = version.instrument
+    for language in instrument.languages:
+        text = _consent_text(language)
+        write_text(study=study, site=None, language=language, text=text, why="", actor=None, now=now)
     form = study.default_form
     dyads = simulate_dyads(simulation_structure(instrument, form), DESIGN, rng)
     clinicians = [
@@ -108,7 +114,38 @@ def _make_study(*, now: datetime) -> Study:
         )
         forms.extend(_finished_forms(dyads, row, dyad=dyad, wave=baseline, instrument=instrument, rng=rng, now=now))
     store_finished_forms(study=study, instrument_version=version, forms=forms, mode=Administration.Mode.WEB, now=now)
+    _store_consents(study)
     return study
+
+
+def _consent_text(language: str) -> str:
+    """The ready-made draft, filled in for a demonstration and without its first line that asks for that."""
+    fills = {"en": ("this demonstration", "nobody: this is a demonstration")}
+    fills["es"] = ("esta demostración", "nadie: esto es una demostración")
+    text = starting_text(language).partition("\n")[2]
+    institution, nobody = fills[language]
+    for gap, fill in zip(unfilled(text), ("10", institution, nobody, nobody), strict=True):
+        text = text.replace(gap, fill)
+    return text
+
+
+def _store_consents(study: Study) -> None:
+    """Every patient who has answered had agreed first, to the text of the language in which they answered."""
+    texts = {text.language: text for text in study.consent_texts.all()}
+    answered = Administration.objects.filter(
+        visit__dyad__study=study, role=Role.PATIENT, status=Administration.Status.COMPLETED
+    )
+    Consent.objects.bulk_create(
+        Consent(
+            administration=form,
+            text=texts[form.language],
+            text_hash=texts[form.language].text_hash,
+            language=form.language,
+            is_given=True,
+            decided_at=form.completed_at,
+        )
+        for form in answered
+    )
 
 
 def _finished_forms(

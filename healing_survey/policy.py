@@ -82,6 +82,7 @@ POLICY: dict[str, Rule] = {
     "admin:*": Rule(gate=Gate.SUPERUSER),
     # a questionnaire, by its link
     "questionnaire": LINK,
+    "questionnaire_consent": LINK,
     "questionnaire_page": LINK,
     "questionnaire_language": LINK,
     "questionnaire_review": LINK,
@@ -137,6 +138,9 @@ POLICY: dict[str, Rule] = {
     "import_responses": role(*MANAGES_STUDY),
     "site_new": role(*MANAGES_STUDY),
     "study_open": role(*MANAGES_STUDY),
+    "consent_texts": role(*MANAGES_STUDY),
+    "consent_text": role(*MANAGES_STUDY),
+    "consent_text_of_site": role(*MANAGES_STUDY),
     "site_edit": role(*MANAGES_STUDY),
     "wave_edit": role(*MANAGES_STUDY),
     "clinician_edit": role(*MANAGES_STUDY),

@@ -15,7 +15,7 @@ class InstrumentsConfig(AppConfig):
         from instruments.participation import count_patient_forms
         from studies import tallies
 
-        tallies.register("patient forms", count_patient_forms)
+        tallies.register("patients' forms", count_patient_forms)
         tallies.watch(
             "instruments_administration",
             clinicians="SELECT dyad.clinician_id FROM studies_visit visit "

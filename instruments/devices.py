@@ -134,14 +134,14 @@ def _state_of(device: Device, *, now: datetime) -> DeviceState:
     opened_at: datetime | None = device.opened_at  # type: ignore[attr-defined]  # annotated above
     asked_at: datetime | None = device.asked_at  # type: ignore[attr-defined]
     waits = asked_at is not None and now - asked_at < WAITS_FOR_TABLET
-    is_completed = device.opened_status == Administration.Status.COMPLETED  # type: ignore[attr-defined]
+    is_over = device.opened_status in (Administration.Status.COMPLETED, Administration.Status.DECLINED)  # type: ignore[attr-defined]
     dyad, since = "", None
     if device.revoked_at is not None:
         state = State.REVOKED
     elif device.enrolled_at is None:
         state = State.OFFERED
     elif opened_at is not None:
-        state = State.LOCKED if is_completed else State.WITH_PATIENT
+        state = State.LOCKED if is_over else State.WITH_PATIENT
         dyad, since = device.opened_dyad, opened_at  # type: ignore[attr-defined]
     elif waits:
         state, dyad, since = State.ASKED, device.asked_dyad, asked_at  # type: ignore[attr-defined]

@@ -188,7 +188,7 @@ def _held(device: Device) -> Device:
 
 
 def _require_open(administration: Administration, *, now: datetime) -> None:
-    if administration.is_completed:
+    if administration.is_completed or administration.is_declined:
         raise QuestionnaireClosed("This questionnaire is finished.")
     if administration.is_expired(now=now):
         raise LinkExpired("The time for answering this questionnaire is over.")

@@ -10,11 +10,12 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from instruments.definitions import Instrument, Role
 from instruments.questionnaire import Questionnaire
 from instruments.released import released_instrument
-from studies.models import Device, Visit
+from studies.models import ConsentText, Device, Study, Visit
 from studies.scope import ScopedManager
 
 
@@ -89,7 +90,7 @@ class Administration(models.Model):
         WAITING = "waiting", _("Not started")
         STARTED = "started", _("Started")
         COMPLETED = "completed", _("Completed")
-        DECLINED = "declined", _("Declined")
+        DECLINED = "declined", pgettext_lazy("status of a form", "Declined")
 
     class CannotRate(models.TextChoices):
         """Why a clinician does not rate a patient: a fixed list, so that nobody types a name."""
@@ -160,12 +161,38 @@ class Administration(models.Model):
         return self.status == self.Status.COMPLETED
 
     @property
+    def is_declined(self) -> bool:
+        """Whether the patient, asked for consent, would rather not take part."""
+        return self.role == Role.PATIENT and self.status == self.Status.DECLINED
+
+    @property
+    def awaits_consent(self) -> bool:
+        """Whether the patient has to be asked first; needs `visit__dyad__study` loaded."""
+        return (
+            self.role == Role.PATIENT
+            and self.status == self.Status.WAITING
+            and self.visit.dyad.study.consent == Study.Consent.HERE
+        )
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """In which it is offered: the study's choice of the instrument's, and the one in which it was begun."""
+        return study_languages(self.visit.dyad.study, self.instrument, begun_in=self.language)
+
+    @property
     def is_under_way_with_patient(self) -> bool:
         """Whether a patient has given answers that are not final yet: only the patient's own link may show them."""
         return self.role == Role.PATIENT and self.status == self.Status.STARTED
 
     def is_expired(self, *, now: datetime) -> bool:
         return now >= self.expires_at
+
+
+def study_languages(study: Study, instrument: Instrument, *, begun_in: str = "") -> tuple[str, ...]:
+    """The languages in which a study asks, in the instrument's order; `begun_in` stays among them."""
+    chosen = study.languages
+    offered = instrument.languages
+    return tuple(one for one in offered if not chosen or one in chosen or one == begun_in) or offered
 
 
 _QUESTIONNAIRES: dict[tuple[str, str, Role, bool], Questionnaire] = {}
@@ -241,6 +268,39 @@ class RatingPass(models.Model):
 
     def __str__(self) -> str:
         return f"pass to {self.administration_id}"
+
+
+class ConsentManager(ScopedManager["Consent"]):
+    study_path, site_path = "administration__visit__dyad__study", "administration__visit__dyad__clinician__site"
+
+
+class Consent(models.Model):
+    """One answer to the question whether to take part: which text was read, in which language, and what was said.
+
+    Rows are only ever added; the database's trigger refuses to change one. The newest row of a questionnaire counts.
+    """
+
+    administration = models.ForeignKey(Administration, on_delete=models.PROTECT, related_name="consents")
+    text = models.ForeignKey(ConsentText, on_delete=models.PROTECT, related_name="consents")
+    text_hash = models.CharField(max_length=64)  # as it was read, whatever becomes of the other row
+    language = models.CharField(max_length=8)
+    is_given = models.BooleanField()
+    decided_at = models.DateTimeField()
+
+    objects = ConsentManager()
+
+    class Meta:
+        verbose_name = _("consent")
+        verbose_name_plural = _("consents")
+        ordering = ["administration_id", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.administration_id} {'agreed' if self.is_given else 'declined'}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add the row; there is no changing one."""
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)
 
 
 class PaperEntryManager(ScopedManager["PaperEntry"]):

@@ -23,7 +23,7 @@ _VERSION = ("id", "content_hash")
 _VISIT = ("id", "dyad_id", "wave_id")
 _WAVE = ("id", "code", "is_follow_up")
 _DYAD = ("id", "study_id", "code")
-_STUDY = ("id", "code", "is_synthetic")
+_STUDY = ("id", "code", "is_synthetic", "languages", "consent")
 _TABLES: tuple[tuple[type[models.Model], str, tuple[str, ...]], ...] = (
     (Administration, "administration", _OWN),
     (InstrumentVersion, "version", _VERSION),

@@ -17,19 +17,18 @@ from studies.models import Clinician, NonParticipation, Study, Visit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Participation:
-    """One clinician's patients, in counts. Offered are those with a visit and those who declined."""
+    """One clinician's patients, in counts. Offered are those with a visit and those whom the staff noted as declining.
+
+    Declined: those noted, and those who declined themselves when their visit's questionnaire asked for consent.
+    """
 
     clinician: Clinician
-    n_visits: int = 0
+    n_offered: int = 0
     n_started: int = 0
     n_finished: int = 0
     n_declined: int = 0
     n_ineligible: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)  # reason in words -> people
-
-    @property
-    def n_offered(self) -> int:
-        return self.n_visits + self.n_declined
 
     @property
     def share_started(self) -> float | None:
@@ -40,7 +39,7 @@ class Participation:
 def participation(access: StudyAccess) -> list[Participation]:
     """Every clinician whom this person may see; four queries whatever the size of the study."""
     clinicians = list(access.clinicians)
-    counts = tallies.figures("patient forms", [clinician.pk for clinician in clinicians])
+    counts = tallies.figures("patients' forms", [clinician.pk for clinician in clinicians])
     refusals: dict[int, Counter[tuple[str, str]]] = {}
     rows = access.within_sites(NonParticipation.objects.filter(clinician__site__study=access.study), "clinician__site")
     for row in rows.order_by().values("clinician", "outcome", "reason").annotate(n=Count("pk")):
@@ -48,6 +47,7 @@ def participation(access: StudyAccess) -> list[Participation]:
     words = dict(NonParticipation.Reason.choices)
     found = []
     for clinician in clinicians:
+        count = counts[clinician.pk]
         refused: Counter[tuple[str, str]] = refusals.get(clinician.pk, Counter())
         by_outcome: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
@@ -58,8 +58,10 @@ def participation(access: StudyAccess) -> list[Participation]:
         found.append(
             Participation(
                 clinician=clinician,
-                **counts[clinician.pk],
-                n_declined=by_outcome[NonParticipation.Outcome.DECLINED],
+                n_offered=count["n_visits"] + by_outcome[NonParticipation.Outcome.DECLINED],
+                n_started=count["n_started"],
+                n_finished=count["n_finished"],
+                n_declined=count["n_declined"] + by_outcome[NonParticipation.Outcome.DECLINED],
                 n_ineligible=by_outcome[NonParticipation.Outcome.INELIGIBLE],
                 reasons=dict(reasons.most_common()),
             )
@@ -68,7 +70,7 @@ def participation(access: StudyAccess) -> list[Participation]:
 
 
 def count_patient_forms(clinician_ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Of each clinician's patients: n_visits, n_started, n_finished. One query."""
+    """Of each clinician's patients: n_visits, n_started, n_finished, n_declined. One query."""
     done = Administration.Status.COMPLETED
     rows = (
         Visit.objects.filter(dyad__clinician__in=clinician_ids)
@@ -82,14 +84,16 @@ def count_patient_forms(clinician_ids: Sequence[int]) -> dict[int, dict[str, int
             n_visits=Count("pk"),
             n_started=Count("pk", filter=Q(patient_form__started_at__isnull=False) | Q(patient_form__status=done)),
             n_finished=Count("pk", filter=Q(patient_form__status=done)),
+            n_declined=Count("pk", filter=Q(patient_form__status=Administration.Status.DECLINED)),
         )
     )
-    counted = {pk: {"n_visits": 0, "n_started": 0, "n_finished": 0} for pk in clinician_ids}
+    counted = {pk: {"n_visits": 0, "n_started": 0, "n_finished": 0, "n_declined": 0} for pk in clinician_ids}
     for row in rows:
         counted[row["dyad__clinician"]] = {
             "n_visits": row["n_visits"],
             "n_started": row["n_started"],
             "n_finished": row["n_finished"],
+            "n_declined": row["n_declined"],
         }
     return counted
 

@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 from django.db.models import Count
+from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
-from instruments.models import InstrumentVersion
+from instruments.definitions import Instrument
+from instruments.models import InstrumentVersion, study_languages
+from studies.consent_texts import counting_text, missing_texts, newest_texts
 from studies.models import Member, Study
+from studies.plain_text import unfilled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,7 @@ def opening_steps(study: Study) -> list[Step]:
     roles = set(study.members.values_list("role", flat=True))
     handles_visits = Member.Role.ADMIN in roles or not uncovered
     n_waves = study.waves.count()
+    consent = consent_problems(study, version.instrument) if version is not None else []
     todo_clinicians = (
         _("No clinician yet at: %(sites)s.") % {"sites": ", ".join(without)} if sites else _("Add a site first.")
     )
@@ -42,6 +47,7 @@ def opening_steps(study: Study) -> list[Step]:
         ),
         _step(_("Sites"), bool(sites), _("Add the practices that take part."), "site_new"),
         _step(_("Clinicians at every site"), bool(sites) and not without, todo_clinicians, "clinician_new"),
+        _step(_("Patients' consent"), not consent, " ".join(consent), "consent_texts"),
         _step(_("Waves"), n_waves > 0, _("Add at least the first wave."), "wave_new"),
         _step(
             _("Somebody who hands out the questionnaires"),
@@ -56,6 +62,33 @@ def opening_steps(study: Study) -> list[Step]:
             "member_invite",
         ),
     ]
+
+
+def consent_problems(study: Study, instrument: Instrument) -> list[str]:
+    """What keeps patients from being asked for consent, a sentence each; nothing where it is taken elsewhere."""
+    if study.consent != Study.Consent.HERE:
+        return []
+    languages = study_languages(study, instrument)
+    problems = []
+    for missing in missing_texts(study, languages):
+        words = {"language": language_name(missing.language)}
+        if missing.site is None:
+            problems.append(_("No consent text in %(language)s.") % words)
+        else:
+            words["site"] = missing.site.name
+            problems.append(_("No consent text in %(language)s for %(site)s.") % words)
+    newest = newest_texts(study)
+    for (site_id, language), version in newest.items():
+        counts = counting_text(newest, site_id=site_id, language=language) == version
+        if counts and language in languages and (gaps := unfilled(version.text)):
+            words = {"language": language_name(language), "part": gaps[0]}
+            problems.append(_("The consent text in %(language)s still has to be filled in: %(part)s.") % words)
+    return problems
+
+
+def language_name(language: str) -> str:
+    """What the page's language calls a language, for the middle of a sentence."""
+    return str(get_language_info(language)["name_translated"])
 
 
 def _step(name: str, is_done: bool, todo: str, url_name: str) -> Step:

@@ -62,6 +62,12 @@ class QuestionnaireNotStarted(AnswerRefused):
     status = 409
 
 
+class ConsentAwaited(AnswerRefused):
+    """The patient has not agreed yet, so nothing is asked."""
+
+    status = 409
+
+
 class QuestionnaireUnderWay(AnswerRefused):
     """The patient has begun to answer: whoever had a new link could read the answers."""
 
@@ -254,10 +260,12 @@ def study_instrument_version(study: Study) -> InstrumentVersion:
 def reissue_link(*, administration_id: int, now: datetime) -> str:
     """A new secret for an unfinished questionnaire; the old link stops working, the answers stay.
 
+    A patient who had declined is asked again, and the clinician's form about this visit is open again as well.
+
     Raises
     ------
     QuestionnaireClosed
-        If it is finished.
+        If it is finished, or a clinician's about a patient who would rather not take part.
     QuestionnaireUnderWay
         If a patient has begun to answer it. Answers are shown to whoever holds the link, and are the patient's alone.
     """
@@ -266,21 +274,40 @@ def reissue_link(*, administration_id: int, now: datetime) -> str:
         raise QuestionnaireClosed("This questionnaire is finished; it has no link any more.")
     if administration.is_under_way_with_patient:
         raise QuestionnaireUnderWay("This questionnaire can only be continued with the link that the patient has.")
+    is_closed = administration.status == Administration.Status.DECLINED and not administration.cannot_rate
+    if is_closed and administration.role == Role.CLINICIAN:
+        raise QuestionnaireClosed("The patient would rather not take part; nobody rates this visit.")
+    expires_at = now + timedelta(days=administration.visit.dyad.study.link_valid_days)
+    if administration.is_declined:
+        administration.status = Administration.Status.WAITING
+        administration.language = ""
+        _open_again(administration.visit_id, expires_at=expires_at)
     token = new_token()
     administration.token_hash = hash_token(token)
     for name, value in link_fields(token).items():
         setattr(administration, name, value)
-    administration.expires_at = now + timedelta(days=administration.visit.dyad.study.link_valid_days)
-    administration.save(update_fields=["token_hash", "code_hash", "token_box", "expires_at"])
+    administration.expires_at = expires_at
+    administration.save(update_fields=["token_hash", "code_hash", "token_box", "expires_at", "status", "language"])
     return token
+
+
+def _open_again(visit_id: int, *, expires_at: datetime) -> None:
+    """The clinician's form that was closed because the patient declined."""
+    closed = Administration.objects.filter(
+        visit=visit_id, role=Role.CLINICIAN, status=Administration.Status.DECLINED, cannot_rate=None
+    )
+    for form in closed:
+        form.status = Administration.Status.STARTED if form.started_at else Administration.Status.WAITING
+        form.expires_at = expires_at
+        form.save(update_fields=["status", "expires_at"])
 
 
 @transaction.atomic
 def choose_language(*, administration_id: int, language: str, now: datetime) -> None:
     """Show the questionnaire in this language from now on; starts it if it had not been started."""
     administration = _open(administration_id, now=now)
-    if language not in administration.instrument.languages:
-        raise AnswerRefused(f"This questionnaire is offered in {', '.join(administration.instrument.languages)}.")
+    if language not in administration.languages:
+        raise AnswerRefused(f"This questionnaire is offered in {', '.join(administration.languages)}.")
     administration.language = language
     _mark_started(administration, now=now)
     administration.save(update_fields=["language", "status", "started_at"])
@@ -327,7 +354,7 @@ def receive_delivery(
     if administration.is_completed:
         _record(administration, given, now=now)  # known answers are welcome again, new ones are refused
         return administration
-    _require_open(administration, now=now, grace=grace)
+    require_open(administration, now=now, grace=grace)
     administration.language = language
     _mark_started(administration, now=now)
     _record(administration, given, now=now, grace=grace)
@@ -352,7 +379,7 @@ def _record(
             raise SequenceConflict(f"Sequence number {one.sequence} already carries another answer.")
     if not fresh:
         return False
-    _require_open(administration, now=now, grace=grace)
+    require_open(administration, now=now, grace=grace)
     late_items = [one.item for one in fresh if one.sequence < administration.last_sequence]
     newest = _newest_sequences(administration, late_items)
     for one in fresh:
@@ -391,7 +418,7 @@ def complete_administration(*, administration_id: int, now: datetime) -> None:
     administration = locked_administration(administration_id)
     if administration.is_completed:
         return
-    _require_open(administration, now=now)
+    require_open(administration, now=now)
     if administration.status == Administration.Status.WAITING:
         raise QuestionnaireNotStarted("This questionnaire was never started; there is nothing to finish.")
     _complete(administration, now=now)
@@ -602,13 +629,16 @@ def _checked(administration: Administration, given: GivenAnswer) -> _CheckedAnsw
 
 def _open(administration_id: int, *, now: datetime) -> Administration:
     administration = locked_administration(administration_id)
-    _require_open(administration, now=now)
+    require_open(administration, now=now)
     return administration
 
 
-def _require_open(administration: Administration, *, now: datetime, grace: timedelta = timedelta()) -> None:
+def require_open(administration: Administration, *, now: datetime, grace: timedelta = timedelta()) -> None:
+    """Raises `QuestionnaireClosed` or `LinkExpired` where nothing can be answered any more."""
     if administration.is_completed:
         raise QuestionnaireClosed("This questionnaire is finished; its answers can no longer change.")
+    if administration.is_declined:
+        raise QuestionnaireClosed("The patient would rather not take part; nothing is asked.")
     if administration.is_expired(now=now - grace):
         raise LinkExpired("The time for answering this questionnaire is over.")
     if administration.cannot_rate:
@@ -616,6 +646,8 @@ def _require_open(administration: Administration, *, now: datetime, grace: timed
 
 
 def _mark_started(administration: Administration, *, now: datetime) -> None:
+    if administration.awaits_consent:
+        raise ConsentAwaited("The patient has to be asked for consent before anything is answered.")
     if administration.status == Administration.Status.WAITING:
         administration.status = Administration.Status.STARTED
         administration.started_at = now

@@ -1,5 +1,6 @@
 """Forms for staff: a study's settings, a new visit, an import."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
@@ -13,11 +14,14 @@ from django.utils.translation import gettext as _
 
 from instruments.definitions import Instrument, Question, Role
 from instruments.models import InstrumentVersion
+from instruments.readiness import consent_problems, language_name
 from studies.access import StudyAccess
+from studies.consent_texts import MAXIMUM_LENGTH
 from studies.forms import ClinicianChoiceField, crispy_helper
 from studies.identifier_keys import BadKeys
 from studies.identifiers import configured_ring
 from studies.models import Clinician, NonParticipation, Study, Visit, Wave
+from studies.plain_text import normalised, unfilled
 
 
 def in_language(texts: Mapping[str, str]) -> str:
@@ -56,6 +60,8 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             "title",
             "instrument",
             "default_form",
+            "languages",
+            "consent",
             "link_valid_days",
             "status",
             "keeps_identifiers",
@@ -75,11 +81,28 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             choices=form_choices(version.instrument for version in versions),
             help_text=gettext_lazy("New visits use it unless another form is chosen there."),
         )
+        languages = dict.fromkeys(one for version in versions for one in version.instrument.languages)
+        self.fields["languages"] = forms.MultipleChoiceField(
+            label=self.fields["languages"].label,
+            choices=[(one, language_name(one).capitalize()) for one in languages],
+            widget=forms.CheckboxSelectMultiple,
+            help_text=gettext_lazy("Patients choose among these; paper forms are printed in them."),
+        )
+        self.fields["consent"] = forms.ChoiceField(
+            label=self.fields["consent"].label,
+            choices=Study.Consent.choices,
+            widget=forms.RadioSelect,
+            help_text=gettext_lazy("Asked here, it needs a text for every site and language; see “Consent texts”."),
+        )
         self.fields["code"].help_text = _("Short, for example HEAL26. It stands in addresses and file names.")
         self.fields["link_valid_days"].min_value = 1  # type: ignore[attr-defined]
         is_new = self.instance.pk is None
-        if not is_new:
+        if is_new:
+            self.initial["languages"] = list(languages)
+            self.initial["consent"] = ""
+        else:
             self.initial["instrument"] = f"{self.instance.instrument_code} {self.instance.instrument_version}"
+            self.initial["languages"] = self.instance.languages or list(languages)
             is_draft = self.instance.status == Study.Status.DRAFT
             has_visits = Visit.objects.filter(dyad__study=self.instance).exists()
             for name in ("code", "instrument", "is_synthetic") if has_visits or not is_draft else ("code",):
@@ -97,6 +120,12 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
         if code.lower() == "new":
             raise ValidationError(_("“new” is the address of this page. Choose another code."))
         return code
+
+    def clean_languages(self) -> list[str]:
+        chosen: list[str] = self.cleaned_data["languages"]
+        # A study of before there was a choice asks in all of them, and goes on without a change of its own.
+        is_same = self.instance.pk is not None and "languages" not in self.changed_data
+        return self.instance.languages if is_same else chosen
 
     def clean_why(self) -> str:
         why: str = self.cleaned_data["why"].strip()
@@ -129,7 +158,70 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             form = cleaned.get("default_form")
             if form and form not in version.instrument.forms:
                 self.add_error("default_form", _("This questionnaire has no such form. Choose another one."))
+            if not set(cleaned.get("languages", [])) <= set(version.instrument.languages):
+                self.add_error("languages", _("This questionnaire is not there in all of these languages."))
+            elif not self.errors and self.instance.status != Study.Status.DRAFT:
+                self._check_consent(version.instrument, cleaned)
         return cleaned
+
+    def _check_consent(self, instrument: Instrument, cleaned: Mapping[str, Any]) -> None:
+        """Patients of an open study are asked at once: the texts have to be there."""
+        asked = Study(pk=self.instance.pk, consent=cleaned["consent"], languages=cleaned["languages"])
+        for problem in consent_problems(asked, instrument):
+            self.add_error("consent", problem)
+
+
+class ConsentTextForm(forms.Form):
+    """One text in one language, plain: paragraphs, lists, headings."""
+
+    text = forms.CharField(
+        label=gettext_lazy("Text"),
+        required=False,
+        max_length=MAXIMUM_LENGTH,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "true"}),
+    )
+    why = forms.CharField(
+        label=gettext_lazy("Why it is changed"),
+        max_length=500,
+        required=False,
+        help_text=gettext_lazy("The study has opened: each version is kept with its reason. Never write a name here."),
+    )
+
+    def __init__(self, *args: Any, study: Study, is_own: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_own = is_own  # a site's
+        is_open = study.status != Study.Status.DRAFT
+        self.is_read = is_open and study.consent == Study.Consent.HERE
+        if not is_open:
+            del self.fields["why"]
+        help_text = _(
+            "Plain text. A blank line ends a paragraph, a line that begins with “- ” is a point of a list, one that "
+            "begins with “# ” a heading."
+        )
+        if is_own:
+            help_text += " " + _("Empty: the study's text counts at this site.")
+        self.fields["text"].help_text = help_text
+        self.helper = crispy_helper(gettext_lazy("Save as a new version"))
+        preview = Submit("preview", _("Preview in a new tab"), formtarget="_blank")
+        preview.field_classes = "btn btn-outline-primary"
+        self.helper.add_input(preview)
+
+    def clean_text(self) -> str:
+        text = normalised(self.cleaned_data["text"])
+        if not text and not self.is_own:
+            raise ValidationError(_("Write the text that patients read before they agree."))
+        if tag := re.search(r"</?[A-Za-z][^<>\n]*>", text):
+            raise ValidationError(_("“%(tag)s” would be shown as it stands: write plain text.") % {"tag": tag[0]})
+        if self.is_read and (gaps := unfilled(text)):
+            raise ValidationError(_("Patients would read this at once. Fill it in: %(part)s.") % {"part": gaps[0]})
+        return text
+
+    def clean_why(self) -> str:
+        why: str = self.cleaned_data["why"].strip()
+        if not why:
+            raise ValidationError(_("Say why: the reason is kept with the change."))
+        return why
 
 
 def _version_label(version: InstrumentVersion) -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from instruments import inbox_views, list_views
+from instruments import consent_views, inbox_views, list_views
 from instruments import staff_views as views
 from instruments.paper import views as paper_views
 
@@ -10,6 +10,13 @@ urlpatterns = [
     path("studies/new/", views.study_new, name="study_new"),
     path("studies/<str:code>/settings/", views.study_settings, name="study_settings"),
     path("studies/<str:code>/open/", views.study_open, name="study_open"),
+    path("studies/<str:code>/consent/", consent_views.consent_texts, name="consent_texts"),
+    path("studies/<str:code>/consent/<str:language>/", consent_views.consent_text, name="consent_text"),
+    path(
+        "studies/<str:code>/consent/<str:language>/<int:site_id>/",
+        consent_views.consent_text,
+        name="consent_text_of_site",
+    ),
     path("studies/<str:code>/clinicians/<int:clinician_id>/", views.clinician_edit, name="clinician_edit"),
     path("studies/<str:code>/visits/", views.visits, name="visits"),
     path("studies/<str:code>/visits/new/", views.visit_new, name="visit_new"),

@@ -343,6 +343,7 @@ def _visit_row(visit: Visit) -> dict[str, Any]:
     now = timezone.now()
     return {
         "visit": visit,
+        "is_declined": any(one.is_declined for one in by_role.values()),
         "questionnaires": [(by_role.get(role), role in by_role and by_role[role].is_expired(now=now)) for role in Role],
     }
 

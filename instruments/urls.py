@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern] = [
     path("q/shell/", views.shell, name="questionnaire_shell"),
     path("forms/<str:key>/<str:form>/<str:role>/<str:language>/<str:digest>.json", views.form_texts, name="form_texts"),
     path("q/<str:token>/", views.questionnaire, name="questionnaire"),
+    path("q/<str:token>/consent/", views.questionnaire_consent, name="questionnaire_consent"),
     path("q/<str:token>/page/<int:number>/", views.questionnaire_page, name="questionnaire_page"),
     path("q/<str:token>/language/", views.questionnaire_language, name="questionnaire_language"),
     path("q/<str:token>/display/", views.questionnaire_display, name="questionnaire_display"),

@@ -22,6 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from instruments import codes, services
 from instruments.bundle import bundle_of, form_bundle, language_names
+from instruments.consent import ConsentTextChanged, consent_text, decide_consent
 from instruments.definitions import Absence, Answer, Role
 from instruments.delivery import read_answer, read_delivery
 from instruments.inbox import clinician_of, decline_rating, rate_after_all
@@ -38,6 +39,7 @@ from instruments.services import (
     SequenceConflict,
 )
 from instruments.submission import MalformedSubmission, Submission, read_submission
+from studies.plain_text import blocks
 
 _HEADERS = {
     # The address holds the secret, and the page holds answers: nobody keeps either, nobody passes them on.
@@ -67,6 +69,10 @@ class Links:
     @property
     def language(self) -> str:
         return f"{self.root}language/"
+
+    @property
+    def consent(self) -> str:
+        return f"{self.root}consent/"
 
     @property
     def display(self) -> str:
@@ -124,6 +130,11 @@ class Opened:
     @property
     def is_completed(self) -> bool:
         return self.administration.is_completed
+
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether its questions are not to be seen: not begun, finished, or declined."""
+        return not self.administration.language or self.is_completed or self.administration.is_declined
 
 
 _View = Callable[..., HttpResponse]  # (request, opened, and what else the address holds)
@@ -183,11 +194,11 @@ def _opened_by_token(
 
 
 def _open(request: HttpRequest, administration: Administration, token: str) -> Opened:
-    languages = administration.instrument.languages
-    # The welcome page is shown in the language asked for there; all others in the one chosen by Start. Before that
-    # the browser's own counts.
-    at_welcome = request.resolver_match is not None and request.resolver_match.url_name == "questionnaire"
-    asked_for = request.GET.get("language", "") if at_welcome else ""
+    languages = administration.languages
+    # The pages before the first question are shown in the language asked for there; all others in the one chosen by
+    # Start. Before that the browser's own counts.
+    name = request.resolver_match.url_name if request.resolver_match else ""
+    asked_for = request.GET.get("language", "") if name in ("questionnaire", "questionnaire_consent") else ""
     wishes = (asked_for, administration.language, translation.get_language() or "")
     return Opened(
         administration=administration,
@@ -206,11 +217,14 @@ def show_welcome(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Greets, explains and starts; or continues; or thanks, when all is done."""
     if opened.is_completed:
         return _page("thanks", opened, **_clinicians(opened))
+    if opened.administration.is_declined:
+        return _page("consent_declined", opened)
     resume = _resume_link(opened) if opened.administration.language else None
     return _page(
         "welcome",
         opened,
         resume=resume,
+        awaits_consent=opened.administration.awaits_consent,
         # Saves the script a request where it has nothing to tell but where the pages are.
         state="" if opened.answers or opened.questionnaire.role != Role.PATIENT else json.dumps(_state(opened)),
         is_patient=opened.questionnaire.role == Role.PATIENT,
@@ -222,15 +236,68 @@ def show_welcome(request: HttpRequest, opened: Opened) -> HttpResponse:
 
 
 def start(request: HttpRequest, opened: Opened) -> HttpResponse:
-    """Begin, or go on, in the chosen language."""
+    """Begin, or go on, in the chosen language; a patient who has to be asked first is asked."""
     language = request.POST.get("language", opened.language)
+    if opened.administration.awaits_consent:
+        return _see_other(_consent_page(opened, language))
     services.choose_language(administration_id=opened.administration.pk, language=language, now=opened.now)
     return _see_other(_resume_link(opened))
 
 
+def show_consent(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """What it is about, who sees the answers, and whether the patient agrees."""
+    if not opened.administration.awaits_consent:
+        return _see_other(opened.links.root if opened.shows_nothing else _resume_link(opened))
+    return _consent(opened)
+
+
+def answer_consent(request: HttpRequest, opened: Opened) -> HttpResponse:
+    """Agreed: on to the first question. Declined: thanks, and nothing is asked."""
+    decision = request.POST.get("decision")
+    if decision not in ("agree", "decline"):
+        return _consent(opened, status=422) if opened.administration.awaits_consent else go_to_start(request, opened)
+    try:
+        administration = decide_consent(
+            administration_id=opened.administration.pk,
+            text_id=request.POST.get("text", ""),
+            language=opened.language,
+            is_given=decision == "agree",
+            now=opened.now,
+        )
+    except ConsentTextChanged:
+        return _consent(opened, notice=True, status=409)
+    if not administration.is_declined:
+        return _see_other(opened.links.root if opened.is_completed else _resume_link(opened))
+    response = _see_other(opened.links.root)
+    _forget_kept_pages(request, opened.links.root, response)
+    return response
+
+
+def _consent(opened: Opened, *, notice: bool = False, status: int = 200) -> HttpResponse:
+    text = consent_text(opened.administration, opened.language)
+    return _page(
+        "consent",
+        opened,
+        status=status,
+        text=text,
+        blocks=blocks(text.text) if text else (),
+        notice=notice,
+        state=json.dumps(_state(opened)),
+        return_to=_AT_CONSENT,
+    )
+
+
+_AT_CONSENT = "consent"
+
+
+def _consent_page(opened: Opened, language: str) -> str:
+    known = language if language in opened.administration.languages else opened.language
+    return f"{opened.links.consent}?language={known}"
+
+
 def show_page(request: HttpRequest, opened: Opened, number: int) -> HttpResponse:
     """One page with the answers given so far."""
-    if opened.is_completed or not opened.administration.language:
+    if opened.shows_nothing:
         return _see_other(opened.links.root)
     page = _page_numbered(opened.questionnaire, number)
     if not opened.questionnaire.asked_entries(page, opened.answers):
@@ -242,6 +309,8 @@ def show_page(request: HttpRequest, opened: Opened, number: int) -> HttpResponse
 
 def store_page(request: HttpRequest, opened: Opened, number: int) -> HttpResponse:
     """Stores what was chosen, then goes on, back, or (once, gently) asks about what was left blank."""
+    if opened.administration.awaits_consent or opened.administration.is_declined:
+        return _see_other(opened.links.root)
     questionnaire, stored = opened.questionnaire, opened.answers
     page = _page_numbered(questionnaire, number)
     submission = read_submission(request.POST, questionnaire=questionnaire, page=page, stored=stored)
@@ -302,9 +371,13 @@ def choose_display(request: HttpRequest, opened: Opened) -> HttpResponse:
     number = request.POST.get("return_to", "")
     n_pages = len(opened.text.pages)
     known = number.isascii() and number.isdigit() and len(number) <= 4 and 1 <= int(number) <= n_pages + 1
-    response = _see_other(
-        opened.links.root if not known else _page_or_review(opened, None if int(number) > n_pages else int(number))
-    )
+    if known:
+        shown = _page_or_review(opened, None if int(number) > n_pages else int(number))
+    elif number == _AT_CONSENT:
+        shown = _consent_page(opened, request.POST.get("shown_in", ""))
+    else:
+        shown = opened.links.root
+    response = _see_other(shown)
     # Held to this questionnaire's own address. The page's script reads and sets it as well.
     response.set_cookie(
         _DISPLAY_COOKIE,
@@ -336,7 +409,7 @@ def _show_as_wished(request: HttpRequest, response: HttpResponse) -> None:
 
 def show_review(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Every sentence with the answer given, a way to change it, and the button that finishes."""
-    if opened.is_completed or not opened.administration.language:
+    if opened.shows_nothing:
         return _see_other(opened.links.root)
     answers = opened.answers
     rows = [
@@ -456,12 +529,12 @@ def show_state(request: HttpRequest, opened: Opened) -> HttpResponse:
 def _state(opened: Opened) -> dict[str, Any]:
     return {
         "status": opened.administration.status,
+        "awaits_consent": opened.administration.awaits_consent,
         "language": opened.administration.language or opened.language,
         "last_sequence": opened.administration.last_sequence,
         "answers": {} if opened.is_completed else opened.answers,
         "bundles": {
-            language: _bundle_address(opened.questionnaire, language)
-            for language in opened.administration.instrument.languages
+            language: _bundle_address(opened.questionnaire, language) for language in opened.administration.languages
         },
     }
 
@@ -783,7 +856,7 @@ def _render(template: str, opened: Opened, **context: Any) -> str:
     context |= {
         "links": opened.links,
         "language": opened.language,
-        "languages": language_names(opened.administration.instrument.languages),
+        "languages": language_names(opened.administration.languages),
         "role": opened.questionnaire.role.value,
         "is_completed": opened.is_completed,
         "is_synthetic": opened.administration.visit.dyad.study.is_synthetic,
@@ -797,6 +870,8 @@ def _refuse_with_page(status: int, message: str, opened: Opened | None) -> HttpR
         return HttpResponse(loader.get_template(f"questionnaire/link_{status}.html").render(), status=status)
     if opened.is_completed:
         return _page("thanks", opened, status=status, is_late=True, **_clinicians(opened))
+    if opened.administration.is_declined:
+        return _page("consent_declined", opened, status=status)
     if opened.administration.cannot_rate:
         why = opened.administration.get_cannot_rate_display()
         return _page(
@@ -815,6 +890,7 @@ def _refuse_with_json(status: int, message: str, opened: Opened | None) -> HttpR
 
 questionnaire = _opened_by_token(refuse=_refuse_with_page, GET=show_welcome, POST=start)
 questionnaire_page = _opened_by_token(refuse=_refuse_with_page, GET=show_page, POST=store_page)
+questionnaire_consent = _opened_by_token(refuse=_refuse_with_page, GET=show_consent, POST=answer_consent)
 questionnaire_language = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=choose_language)
 questionnaire_display = _opened_by_token(refuse=_refuse_with_page, GET=go_to_start, POST=choose_display)
 questionnaire_review = _opened_by_token(refuse=_refuse_with_page, GET=show_review)

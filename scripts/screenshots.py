@@ -41,6 +41,10 @@ def picture_questionnaires(browser: Browser, demo: dict[str, dict[str, str]]) ->
         page = browser.new_page(viewport=viewport, locale="en-US")
         page.goto(demo["visit"][f"{role}_url"])
         page.locator("main form button").click()
+        if role == "patient":
+            page.locator("button[value=agree]").wait_for()
+            page.screenshot(path=IMAGES / "consent.png")
+            page.locator("button[value=agree]").click()
         page.wait_for_url("**/page/**")
         page.locator("fieldset label.option").nth(3).click()
         page.screenshot(path=IMAGES / f"{name}.png")
@@ -51,7 +55,7 @@ def picture_office(browser: Browser, demo: dict[str, Any]) -> None:
     """What coordinators, admins and auditors work with."""
     for role, pages in (
         ("coordinator", {"day-list": "visits/list/", "participation": "participation/"}),
-        ("admin", {"settings": "settings/"}),
+        ("admin", {"settings": "settings/", "consent-texts": "consent/"}),
         ("auditor", {"audit": "audit/"}),
     ):
         page = browser.new_page(viewport=DESK, locale="en-US")

@@ -49,6 +49,8 @@ ACTIONS: dict[str, str | Promise] = {
     "change site": _("Site changed"),
     "change clinician": _("Clinician changed"),
     "change wave": _("Wave changed"),
+    "write consent text": _("Consent text written"),
+    "consent declined": _("Patient declined"),
     "new link": _("New link made"),
     "add tablet": _("Tablet added"),
     "new tablet link": _("New link for a tablet made"),

@@ -26,6 +26,10 @@ class Study(models.Model):
         OPEN = "open", _("Open")
         CLOSED = "closed", _("Closed")
 
+    class Consent(models.TextChoices):
+        HERE = "here", _("Asked here, before the first question")
+        OUTSIDE = "outside", _("Taken outside this platform, for example on paper")
+
     code = models.CharField(_("code"), max_length=30, unique=True, validators=[code_validator])
     title = models.CharField(_("title"), max_length=200)
     is_synthetic = models.BooleanField(
@@ -53,6 +57,9 @@ class Study(models.Model):
         default=False,
         help_text=_("Encrypted and apart, for those with the right to see them. Without it patients are codes only."),
     )
+    #: In which of its questionnaire's languages the study asks; empty: in all of them.
+    languages = models.JSONField(_("languages"), default=list, blank=True)
+    consent = models.CharField(_("patients' consent"), max_length=10, choices=Consent, default=Consent.OUTSIDE)
     #: How often the settings were changed after the study had opened; each change has its reason in the audit trail.
     n_amendments = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -93,6 +100,46 @@ class Site(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ConsentText(models.Model):
+    """One version of what a patient reads before agreeing, in one language: the study's, or one site's own.
+
+    The newest version of a place and language counts. A site's version without text ends its own: the study's counts
+    again. Rows are only ever added; the database's trigger refuses to change one.
+    """
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="consent_texts")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, related_name="consent_texts")
+    language = models.CharField(max_length=8)
+    number = models.PositiveIntegerField()
+    text = models.TextField(blank=True)
+    text_hash = models.CharField(max_length=64)  # SHA-256 of the text in UTF-8
+    why = models.CharField(max_length=500, blank=True)
+    written_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    written_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("consent text")
+        verbose_name_plural = _("consent texts")
+        ordering = ["study_id", "site_id", "language", "number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "language", "number"], condition=models.Q(site=None), name="consent_text_number_once"
+            ),
+            models.UniqueConstraint(fields=["site", "language", "number"], name="consent_text_number_once_at_site"),
+            models.CheckConstraint(
+                condition=~models.Q(text="") | models.Q(site__isnull=False), name="study_consent_text_not_blank"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"consent text {self.language} {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add the row; there is no changing one."""
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)
 
 
 class Member(models.Model):

@@ -23,6 +23,7 @@ from scoring.rules.dyad import score_dyad
 from scoring.rules.layout import form_layouts
 from scoring.rules.records import dyad_record
 from scoring.services import DOMAINS
+from studies.consent_texts import write_text
 from studies.models import Clinician, Dyad, Invitation, Member, Patient, Site, Study, Visit, Wave
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -58,6 +59,17 @@ def make_study(
     ]
     wave = Wave.objects.create(study=study, code="baseline", label="Baseline", position=1)
     return StudyKit(study=study, version=version, wave=wave, sites=sites, clinicians=clinicians)
+
+
+CONSENT = {"en": "# About\n\nYou may say no.\n\n- It is <b>yours</b>.", "es": "Usted puede decir que no."}
+
+
+def ask_for_consent(kit: StudyKit, *, languages: tuple[str, ...] = ("en", "es"), now: datetime = NOW) -> None:
+    """From here on the study asks its patients first, with a text in each of these languages."""
+    Study.objects.filter(pk=kit.study.pk).update(consent=Study.Consent.HERE)
+    kit.study.refresh_from_db()
+    for language in languages:
+        write_text(study=kit.study, site=None, language=language, text=CONSENT[language], why="", actor=None, now=now)
 
 
 def make_visit(

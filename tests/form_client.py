@@ -123,6 +123,9 @@ def fill(client: FormClient, url: str, answers: dict[str, str], *, language: str
     assert page.status == 200, page.body
     start = next(form for form in page.forms if "language" in form.values)
     page = client.submit(page, start, {"language": [language]}, button=("", ""))
+    consent = next((form for form in page.forms if ("decision", "agree") in form.buttons), None)
+    if consent is not None:
+        page = client.submit(page, consent, {}, button=("decision", "agree"))
     for _ in range(200):
         assert page.status == 200, page.body
         forms = [form for form in page.forms if ("action", "next") in form.buttons]

@@ -90,6 +90,9 @@ class Platform:
         for command in (["migrate", "--verbosity=0"], ["load_instruments"], ["collectstatic", "--noinput", "-v0"]):
             self.manage(*command)
         self.manage("seed_demo")
+        # The demonstration asks for consent first. The journeys are about what comes after it; those of the consent
+        # itself make a study of their own.
+        self.manage("shell", "-c", "from studies.models import Study; Study.objects.update(consent='outside')")
 
     def copy(self, prepared: "Platform") -> None:
         """What `prepared` has in its folder, under this one's own address."""

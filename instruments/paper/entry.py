@@ -224,8 +224,8 @@ def discard_paper_entry(
 
 
 def is_answered_electronically(administration: Administration) -> bool:
-    """Whether it holds answers that no paper entry gave. One that was merely opened holds none."""
-    return bool(administration.last_sequence) or administration.is_completed
+    """Whether it holds answers that no paper entry gave, or a refusal. One that was merely opened holds none."""
+    return bool(administration.last_sequence) or administration.is_completed or administration.is_declined
 
 
 def _require_unanswered(administration: Administration) -> None:

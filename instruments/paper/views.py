@@ -16,8 +16,8 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from instruments.definitions import Answer, Instrument, Question, Role
-from instruments.models import Administration, InstrumentVersion, PaperEntry
+from instruments.definitions import Answer, Question, Role
+from instruments.models import Administration, InstrumentVersion, PaperEntry, study_languages
 from instruments.page_texts import EntryText, form_text
 from instruments.paper.codes import TypedForm, offered, read_typed, typed_code
 from instruments.paper.entry import (
@@ -97,7 +97,7 @@ def paper_forms(request: HttpRequest, code: str) -> HttpResponse:
         "rows": [_row(access, administration) for administration in page],
         "forms": form_choices([version.instrument]),
         "default_form": access.study.default_form,
-        "languages": version.instrument.languages,
+        "languages": study_languages(access.study, version.instrument),
         "waves": access.study.waves.all(),
         "version": version,
     }
@@ -121,7 +121,9 @@ def paper_blank(request: HttpRequest, code: str) -> HttpResponse:
         role=role,
         follow_up=access.study.waves.filter(code=wanted.get("wave", ""), is_follow_up=True).exists(),
     )
-    return _pdf(request, questionnaire, version, labels=None, name=f"{access.study.code}-{role}-{questionnaire.form}")
+    languages = study_languages(access.study, version.instrument)
+    name = f"{access.study.code}-{role}-{questionnaire.form}"
+    return _pdf(request, questionnaire, version, languages, labels=None, name=name)
 
 
 @staff_page
@@ -142,18 +144,20 @@ def paper_print(request: HttpRequest, code: str, administration_id: int) -> Http
         entry_address=request.build_absolute_uri(reverse("paper_entry", args=[code, administration.pk])),
     )
     version = administration.instrument_version
-    return _pdf(request, administration.questionnaire, version, labels=labels, name=labels.entry_code)
+    languages = study_languages(access.study, version.instrument)
+    return _pdf(request, administration.questionnaire, version, languages, labels=labels, name=labels.entry_code)
 
 
 def _pdf(
     request: HttpRequest,
     questionnaire: Questionnaire,
     version: InstrumentVersion,
+    languages: tuple[str, ...],
     *,
     labels: VisitLabels | None,
     name: str,
 ) -> HttpResponse:
-    language = _language(questionnaire.instrument, request.GET.get("language", ""))
+    language = _language(languages, request.GET.get("language", ""))
     sheet = request.GET.get("sheet", "a4")
     content = paper_form(
         questionnaire,
@@ -367,30 +371,34 @@ def _entry_page(
     is_mine = any(entry.entered_by_id == access.user_id for entry in entries)
     is_electronic = is_answered_electronically(administration)
     problems = read.problems if read else {}
-    context = _context(access) | {
-        "administration": administration,
-        "visit": administration.visit,
-        "entry_code": entry_code(administration.pk),
-        "entries": entries,
-        "is_mine": is_mine,
-        "may_discard": not administration.is_completed and bool(entries) and (is_mine or access.manages_study),
-        "may_decide": len(entries) == 2 and not is_electronic and (is_mine or access.manages_study),
-        "is_electronic": is_electronic and administration.mode != Administration.Mode.PAPER,
-        "is_complete": administration.is_completed and administration.mode == Administration.Mode.PAPER,
-        "may_type": not is_mine and not is_electronic and len(entries) < 2,
-        "lines": _lines(questionnaire, typed, problems),
-        "languages": questionnaire.instrument.languages,
-        "language": typed.get(LANGUAGE, ""),
-        "completed_on": typed.get(COMPLETED_ON, "")[:10],
-        "problems": problems,
-        "today": timezone.localdate(),
-        "earliest": EARLIEST_DAY,
-    }
+    context = (
+        _context(access)
+        | {
+            "administration": administration,
+            "visit": administration.visit,
+            "entry_code": entry_code(administration.pk),
+            "entries": entries,
+            "is_mine": is_mine,
+            "may_discard": not administration.is_completed and bool(entries) and (is_mine or access.manages_study),
+            "may_decide": len(entries) == 2 and not is_electronic and (is_mine or access.manages_study),
+            "is_electronic": is_electronic and administration.mode != Administration.Mode.PAPER,
+            "is_complete": administration.is_completed and administration.mode == Administration.Mode.PAPER,
+            "may_type": not is_mine and not is_electronic and len(entries) < 2,
+            "lines": _lines(questionnaire, typed, problems),
+            "languages": questionnaire.instrument.languages,  # a form may have been printed before one was given up
+            "print_languages": study_languages(access.study, questionnaire.instrument),
+            "language": typed.get(LANGUAGE, ""),
+            "completed_on": typed.get(COMPLETED_ON, "")[:10],
+            "problems": problems,
+            "today": timezone.localdate(),
+            "earliest": EARLIEST_DAY,
+        }
+    )
     return render(request, "instruments/paper_entry.html", context, status=status)
 
 
 def _lines(questionnaire: Questionnaire, typed: Mapping[str, str], problems: Mapping[str, str]) -> list[Line]:
-    texts = form_text(questionnaire, _language(questionnaire.instrument, ""))
+    texts = form_text(questionnaire, _language(questionnaire.instrument.languages, ""))
     lines = []
     heading = None
     for page in texts.pages:
@@ -472,7 +480,7 @@ def _difference_rows(
     posted: Mapping[str, str],
     problems: Mapping[str, str],
 ) -> list[Difference]:
-    texts = form_text(questionnaire, _language(questionnaire.instrument, ""))
+    texts = form_text(questionnaire, _language(questionnaire.instrument.languages, ""))
     by_code = {entry.code: entry for page in texts.pages for entry in page.entries}
     own = {LANGUAGE: _("Language of the paper form"), COMPLETED_ON: _("Filled in on")}
     return [
@@ -514,12 +522,12 @@ def _of_code(access: StudyAccess, typed: str) -> int | None:
     return access.within_sites(rows, "visit__dyad__clinician__site").values_list("pk", flat=True).first()
 
 
-def _language(instrument: Instrument, wanted: str) -> str:
-    """The wanted language, or else the page's, or else the instrument's first."""
+def _language(languages: tuple[str, ...], wanted: str) -> str:
+    """The wanted language, or else the page's, or else the first."""
     for language in (wanted, (get_language() or "").split("-")[0]):
-        if language in instrument.languages:
+        if language in languages:
             return language
-    return instrument.languages[0]
+    return languages[0]
 
 
 def _day(written: str) -> date | None:

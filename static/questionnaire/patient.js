@@ -63,6 +63,13 @@
   };
   const startClock = () => { since = document.hidden ? null : performance.now(); };
 
+  // The pages' own tools, with the languages in which this study asks.
+  const showTools = () => {
+    const tools = document.querySelector("#tools");
+    tools.innerHTML = text.tools;
+    for (const button of tools.querySelectorAll(".languages button")) if (!(button.value in addresses)) button.remove();
+  };
+
   // --- Keeping ---
 
   const session = () => ({
@@ -348,7 +355,7 @@
 
   const start = async () => {
     await keep([{ start: true }]);
-    document.querySelector("#tools").innerHTML = text.tools;
+    showTools();
     show(firstOpenPage());
     flush();
   };
@@ -367,7 +374,7 @@
     const typed = here >= 1 && here < REVIEW ? rows().filter((row) => !row.hidden).map((row) => [row.dataset.code, valueOf(row)]) : [];
     text = other;
     document.documentElement.lang = language;
-    document.querySelector("#tools").innerHTML = text.tools;
+    showTools();
     const stamp = document.querySelector(".stamp");
     if (stamp) stamp.textContent = text.texts.stamp;
     if (here === 0) return;
@@ -664,15 +671,21 @@
       if (isShell) waitForServer();
       return;
     }
+    // What a patient agrees to is a plain form: here the questions only come to the device while it is read.
+    if (state?.awaits_consent) {
+      body.dataset.keeping = "here";
+      await makeReady();
+      return;
+    }
     const isOtherLanguage = document.documentElement.lang !== language && !isShell;
     document.documentElement.lang = language;
-    if (isOtherLanguage && shown) document.querySelector("#tools").innerHTML = text.tools;
+    if (isOtherLanguage && shown) showTools();
     ready = true;
     body.dataset.keeping = "here";
     if (isShell && kept.session.stamp) showStamp();
     if (finished) showThanks();
     else if (isShell) {
-      document.querySelector("#tools").innerHTML = text.tools;
+      showTools();
       const asked = Number(location.pathname.match(/page\/(\d+)\/$/)?.[1]);
       if (location.pathname.endsWith("/review/")) show(REVIEW);
       else show(askedPages().includes(asked) ? asked : firstOpenPage());
@@ -695,7 +708,11 @@
       if (kept.waiting.length) showReview();
     }
     flush();
-    // When there is time: the other languages, and what shows the page while the server can't be reached.
+    await makeReady();
+  };
+
+  // When there is time: the other languages, and what shows the page while the server can't be reached.
+  const makeReady = async () => {
     for (const other of Object.keys(addresses)) await loadBundle(other).catch(() => {});
     await navigator.serviceWorker?.register("/q/service-worker.js").catch(() => {});
   };

@@ -192,7 +192,7 @@ def test_a_change_without_its_mark_would_be_found(kit: StudyKit) -> None:
             cursor.execute(drop.format(name))
     make_visit(kit)
     kinds = {kind for pk, kind in tallies.wrong_tallies() if pk == kit.clinicians[0].pk}
-    assert kinds == {"patient forms", "completeness"}
+    assert kinds == {"patients' forms", "completeness"}
     tallies.prepare()  # as every migration does: the triggers are back, and everything is counted again
     tallies.refresh(clock=timezone.now)
     assert list(tallies.wrong_tallies()) == []
@@ -205,12 +205,12 @@ def test_a_page_reads_what_was_kept(kit: StudyKit) -> None:
     access = StudyAccess(study=kit.study, roles=frozenset({Member.Role.ADMIN}), site_ids=None)
     make_visit(kit)
     tallies.refresh(clock=timezone.now)
-    kept = Tally.objects.get(clinician=kit.clinicians[0], kind="patient forms")
+    kept = Tally.objects.get(clinician=kit.clinicians[0], kind="patients' forms")
     kept.figures["n_visits"] = 77
     kept.save()
-    assert participation(access)[0].n_visits == 77
+    assert participation(access)[0].n_offered == 77
     make_visit(kit)
-    assert participation(access)[0].n_visits == 2
+    assert participation(access)[0].n_offered == 2
 
 
 def test_answers_alone_leave_no_mark(kit: StudyKit) -> None:
@@ -245,8 +245,8 @@ def test_the_command_says_whether_the_tallies_are_right(kit: StudyKit) -> None:
     out = StringIO()
     call_command("check_tallies", stdout=out)
     assert out.getvalue() == "All 12 tallies are what a fresh count finds.\n"
-    Tally.objects.filter(clinician=kit.clinicians[0], kind="patient forms").update(figures={"n_visits": 7})
-    with pytest.raises(CommandError, match=r"1 of 12 tallies .* S1/C1: patient forms"):
+    Tally.objects.filter(clinician=kit.clinicians[0], kind="patients' forms").update(figures={"n_visits": 7})
+    with pytest.raises(CommandError, match=r"1 of 12 tallies .* S1/C1: patients' forms"):
         call_command("check_tallies")
     tallies.refresh(clock=timezone.now)
     call_command("check_tallies", stdout=StringIO())

@@ -101,6 +101,7 @@ def make_place(kit: StudyKit, site: Site, name: str) -> Place:
             "member_id": member.pk,
             "patient_id": patient.pk,
             "site_id": site.pk,
+            "language": "es",
             "wave_id": kit.wave.pk,
             "clinician_id": clinician.pk,
             "administration_id": administration_of(visits[1], Role.PATIENT).pk,

@@ -36,6 +36,7 @@ def test_a_new_study_is_in_preparation_until_everything_is_there(kit: StudyKit) 
     client = Client()
     client.force_login(founder)
     data = {"code": "NEXT", "title": "New", "instrument": "healing-relationships 1.0", "default_form": "short"}
+    data |= {"languages": ["en", "es"], "consent": "outside"}
     assert client.post(reverse("study_new"), data | {"link_valid_days": "30"}).status_code == 302
     study = Study.objects.get(code="NEXT")
     assert study.status == Study.Status.DRAFT
@@ -78,6 +79,8 @@ def settings_data(**changed: str) -> dict[str, str]:
         "title": "Study PREP",
         "instrument": "healing-relationships 1.0",
         "default_form": "full",
+        "languages": ["en", "es"],
+        "consent": "outside",
         "link_valid_days": "30",
         "status": "open",
         **changed,

@@ -249,6 +249,8 @@ def test_a_change_of_settings_says_what_was_and_what_is(kit: StudyKit) -> None:
         "title": "Renamed",
         "instrument": "healing-relationships 1.0",
         "default_form": "full",
+        "languages": ["en", "es"],
+        "consent": "outside",
         "link_valid_days": "10",
         "status": "open",
         "why": "a better name",

@@ -104,6 +104,8 @@ def test_setting_up_a_study_from_nothing(kit: StudyKit) -> None:
         "title": "A new study",
         "instrument": f"{kit.version.code} {kit.version.version}",
         "default_form": "short",
+        "languages": ["en", "es"],
+        "consent": "outside",
         "link_valid_days": "14",
         "status": "open",
     }
@@ -134,6 +136,7 @@ def test_a_study_cannot_be_called_new_or_share_a_code(kit: StudyKit) -> None:
     """The code stands in addresses: it must not be taken, nor be a page's own."""
     client = signed_in(make_user("root", is_superuser=True))
     data = {"title": "T", "instrument": "healing-relationships 1.0", "default_form": "full", "link_valid_days": "30"}
+    data |= {"languages": ["en", "es"], "consent": "outside"}
     for code in ("new", "OWN", "a/b", "", "x" * 31):
         response = client.post(reverse("study_new"), data | {"code": code, "status": "open"})
         assert response.status_code == 422
@@ -195,6 +198,8 @@ def test_a_bad_entry_is_refused_beside_its_field(
                 "title": "N",
                 "instrument": "healing-relationships 1.0",
                 "default_form": "full",
+                "languages": ["en", "es"],
+                "consent": "outside",
                 "link_valid_days": "30",
                 "status": "open",
             },
