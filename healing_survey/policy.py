@@ -38,7 +38,7 @@ class Gate(Enum):
     """What a URL asks for before its view runs."""
 
     ANYBODY = "anybody"  # shows no study's rows
-    LINK = "link"  # the address itself is the right: the secret of one questionnaire or device
+    LINK = "link"  # a secret is the right: of one questionnaire in the address, of one tablet in its cookie
     SIGNED_IN = "signed in"
     SUPERUSER = "superuser"
     ROLE = "role"  # in the study that `code` names
@@ -97,6 +97,15 @@ POLICY: dict[str, Rule] = {
     "questionnaire_locked": ANYBODY,
     "questionnaire_code": LINK,
     "service_worker": ANYBODY,
+    # a site's tablet, by its cookie; it reaches its own row and the questionnaire that was handed over to it
+    "tablet": LINK,
+    "tablet_short": ANYBODY,
+    "tablet_unlock": LINK,
+    "tablet_next": LINK,
+    "tablet_report": LINK,
+    "tablet_open": LINK,
+    "tablet_enrol": LINK,
+    "tablet_enrol_with_code": LINK,
     "form_texts": ANYBODY,
     # a study's figures
     "study_overview": role(*SEES_RECRUITMENT),
@@ -123,6 +132,13 @@ POLICY: dict[str, Rule] = {
     "participation": role(*SEES_RECRUITMENT),
     "non_participation_new": role(*MANAGES_VISITS),
     "hand_over": role(*MANAGES_VISITS),
+    "devices": role(*MANAGES_VISITS),
+    "device_new": role(*MANAGES_VISITS),
+    "device_edit": role(*MANAGES_VISITS),
+    "device_link": role(*MANAGES_VISITS),
+    "device_revoke": role(*MANAGES_VISITS),
+    "device_noted": role(*MANAGES_VISITS),
+    "hand_over_take_back": role(*MANAGES_VISITS),
     # who patients are
     "identifiers": IDENTIFIERS,
     "identifiers_show": IDENTIFIERS,

@@ -184,6 +184,7 @@ def _texts(text: FormText) -> dict[str, str]:
         "idle_stay": gettext("I am still here"),
         "stop_reading": gettext("Stop reading"),
         "read_aloud": gettext("Read aloud"),
+        "give_back": gettext("Stop and give the tablet back"),
         "year": gettext("1 year"),
         "years": gettext("{count} years"),
         "month": gettext("1 month"),

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
+from instruments.definitions import Role
 from instruments.devices import WAITS_FOR_TABLET
 from instruments.models import Administration, HandOver, hash_token
 from instruments.services import LinkExpired, QuestionnaireClosed, QuestionnaireUnderWay, reissue_link
@@ -40,7 +42,7 @@ def ask(*, device: Device, administration: Administration, actor: User, now: dat
     """
     _held(device)
     _require_open(administration, now=now)
-    if administration.is_under_way_with_patient and last_box(device, administration) is None:
+    if administration.is_under_way_with_patient and not begun_on(administration).filter(device=device).exists():
         raise QuestionnaireUnderWay("It was begun elsewhere, and can only be continued there.")
     waiting = HandOver.objects.filter(taken_at=None, ended_at=None)
     waiting.filter(device=device).update(ended_at=now)
@@ -80,8 +82,9 @@ def take(*, device: Device, secret: str, now: datetime) -> str | None:
     if token is None:
         HandOver.objects.filter(pk=waiting.pk).update(ended_at=now)
         return None
-    waiting.taken_at, waiting.token_box = now, seal(token, purpose=_purpose(secret))
-    waiting.save(update_fields=["taken_at", "token_box"])
+    waiting.taken_at, waiting.token_hash = now, hash_token(token)
+    waiting.token_box = seal(token, purpose=_purpose(secret))
+    waiting.save(update_fields=["taken_at", "token_box", "token_hash"])
     _record(waiting, "open on tablet", actor=waiting.asked_by, now=now)
     return token
 
@@ -91,8 +94,8 @@ def _link_for(hand_over: HandOver, secret: str, *, now: datetime) -> str | None:
     _require_open(administration, now=now)
     if not administration.is_under_way_with_patient:
         return reissue_link(administration_id=administration.pk, now=now)
-    box = last_box(hand_over.device, administration)
-    return None if box is None else _opened(box, administration, secret)
+    before = begun_on(administration).filter(device=hand_over.device).first()
+    return None if before is None else token_again(before, secret)
 
 
 @transaction.atomic
@@ -100,12 +103,15 @@ def open_here(*, device: Device, secret: str, token: str, with_code: bool, now: 
     """Whether a questionnaire whose link or code came to this tablet by itself may open here; then it is handed over.
 
     Never while another is open, and never one that this tablet had before: the way back to it is by the front desk.
-    A link may come out of the browser's history, so a begun questionnaire opens with its code only.
+    A link may come out of the browser's history, so a begun or paused questionnaire opens with its code only.
     """
     held = Device.objects.select_for_update().get(pk=device.pk)
     administration = Administration.objects.with_token(token).first()
-    if not held.is_enrolled or administration is None or current(device) is not None:
+    if not held.is_enrolled or administration is None or administration.role != Role.PATIENT:
         return False
+    opened = current(device)
+    if opened is not None:
+        return with_code and opened.administration == administration
     if HandOver.objects.filter(device=device, administration=administration, taken_at__isnull=False).exists():
         return False
     if administration.status != Administration.Status.WAITING and not with_code:
@@ -117,6 +123,7 @@ def open_here(*, device: Device, secret: str, token: str, with_code: bool, now: 
         asked_at=now,
         taken_at=now,
         token_box=seal(token, purpose=_purpose(secret)),
+        token_hash=hash_token(token),
     )
     _record(hand_over, "open on tablet", actor=None, now=now)
     return True
@@ -139,7 +146,11 @@ def waiting_for(device: Device, *, now: datetime) -> bool:
 
 def token_again(hand_over: HandOver, secret: str) -> str | None:
     """The secret of the link that the tablet has open; None when it leads nowhere any more."""
-    return _opened(hand_over.token_box, hand_over.administration, secret)
+    try:
+        token = unseal(hand_over.token_box, purpose=_purpose(secret))
+    except CannotUnseal:
+        return None
+    return token if hash_token(token) == hand_over.administration.token_hash else None
 
 
 def may_ask_again(hand_over: HandOver, *, now: datetime) -> bool:
@@ -162,18 +173,10 @@ def go_on(*, hand_over: HandOver, now: datetime) -> None:
     _record(hand_over, "go on after pause", actor=None, now=now)
 
 
-def last_box(device: Device, administration: Administration) -> str | None:
-    """The sealed link of this questionnaire on this tablet, if it was open there before."""
-    boxes = HandOver.objects.filter(device=device, administration=administration).exclude(token_box="")
-    return boxes.values_list("token_box", flat=True).first()
-
-
-def _opened(box: str, administration: Administration, secret: str) -> str | None:
-    try:
-        token = unseal(box, purpose=_purpose(secret))
-    except CannotUnseal:
-        return None
-    return token if hash_token(token) == administration.token_hash else None
+def begun_on(administration: Administration) -> "QuerySet[HandOver]":
+    """Where this questionnaire is or was open under the link that it has now."""
+    rows = HandOver.objects.filter(administration=administration, token_hash=administration.token_hash)
+    return rows.select_related("administration")
 
 
 def _purpose(secret: str) -> str:

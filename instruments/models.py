@@ -353,6 +353,7 @@ class HandOver(models.Model):
     ended_at = models.DateTimeField(null=True)
     #: The questionnaire's secret, sealed with the tablet's own: only that tablet can open it again.
     token_box = models.TextField(blank=True)
+    token_hash = models.CharField(max_length=64, blank=True)  # of the same: a link that was replaced leads nowhere
 
     objects = HandOverManager()
 

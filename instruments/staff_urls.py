@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from instruments import consent_views, inbox_views, list_views
+from instruments import consent_views, device_views, inbox_views, list_views
 from instruments import staff_views as views
 from instruments.paper import views as paper_views
 
@@ -25,7 +25,14 @@ urlpatterns = [
     path("studies/<str:code>/participation/", list_views.participation_page, name="participation"),
     path("studies/<str:code>/participation/new/", list_views.non_participation_new, name="non_participation_new"),
     path("studies/<str:code>/links/<int:administration_id>/", views.link_reissue, name="link_reissue"),
-    path("studies/<str:code>/hand-over/<int:administration_id>/", views.hand_over, name="hand_over"),
+    path("studies/<str:code>/hand-over/<int:administration_id>/", device_views.hand_over_page, name="hand_over"),
+    path("studies/<str:code>/tablets/", device_views.device_list, name="devices"),
+    path("studies/<str:code>/tablets/new/", device_views.device_new, name="device_new"),
+    path("studies/<str:code>/tablets/<int:device_id>/", device_views.device_edit, name="device_edit"),
+    path("studies/<str:code>/tablets/<int:device_id>/link/", device_views.device_link, name="device_link"),
+    path("studies/<str:code>/tablets/<int:device_id>/revoke/", device_views.device_revoke, name="device_revoke"),
+    path("studies/<str:code>/tablets/<int:device_id>/noted/", device_views.device_noted, name="device_noted"),
+    path("studies/<str:code>/tablets/<int:device_id>/take-back/", device_views.take_back, name="hand_over_take_back"),
     path("studies/<str:code>/rate/", inbox_views.patients_to_rate, name="patients_to_rate"),
     path("studies/<str:code>/rate/<int:administration_id>/", inbox_views.rate_patient, name="rate_patient"),
     path("studies/<str:code>/rate/<int:administration_id>/label/", inbox_views.rating_label, name="rating_label"),

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import segno
 from django.contrib import messages
-from django.contrib.auth import logout
 from django.contrib.auth.decorators import permission_required
 from django.db import IntegrityError
 from django.db.models import Q, QuerySet
@@ -17,7 +16,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from instruments.codes import code_of, in_groups
 from instruments.definitions import Instrument, Role
@@ -33,7 +32,6 @@ from instruments.services import (
     study_instrument_version,
 )
 from instruments.staff_forms import CharacteristicsForm, ImportForm, StudyForm, VisitForm
-from instruments.views import remember_browser
 from studies import audit, setup
 from studies.access import (
     MANAGES_STUDY,
@@ -238,42 +236,11 @@ def link_reissue(request: HttpRequest, code: str, administration_id: int) -> Htt
         return render(request, "instruments/staff_link_reissue.html", context, status=403)
     if request.method == "GET":
         return render(request, "instruments/staff_link_reissue.html", context)
-    link = _fresh_link(request, access, administration)
+    link = fresh_link(request, access, administration)
     if link is None:
         administration.refresh_from_db(fields=["status"])
         return render(request, "instruments/staff_link_reissue.html", context, status=409)
     return render(request, "instruments/staff_links.html", context | {"links": [link]})
-
-
-@staff_page
-@require_POST
-def hand_over(request: HttpRequest, code: str, administration_id: int) -> HttpResponse:
-    """Hand this tablet to a patient: signs the coordinator out on it and opens the patient's questionnaire.
-
-    A form that the patient has begun is continued by its code alone: whoever gets a new link would see the answers.
-    """
-    access = study_for(request.user, code, *MANAGES_VISITS)
-    questionnaires = Administration.objects.filter(visit__dyad__study=access.study, role=Role.PATIENT).select_related(
-        "visit__dyad__patient", "visit__dyad__clinician__site", "visit__wave"
-    )
-    administration = get_object_or_404(
-        access.within_sites(questionnaires, "visit__dyad__clinician__site"), pk=administration_id
-    )
-    visit = administration.visit
-    if visit.dyad.clinician.user_id == signed_in(request).pk:
-        context = _context(access, "visits") | {"administration": administration, "visit": visit, "is_own": True}
-        return render(request, "instruments/staff_link_reissue.html", context, status=403)
-    if administration.is_under_way_with_patient:
-        logout(request)
-        return redirect("questionnaire_code")
-    link = _fresh_link(request, access, administration)
-    if link is None:
-        messages.info(request, _("This questionnaire is finished, or its time is over."))
-        return redirect("visits", code)
-    logout(request)
-    response = redirect(link.url)
-    remember_browser(request, response)
-    return response
 
 
 # --- import ---
@@ -356,7 +323,7 @@ def _links_page(request: HttpRequest, access: StudyAccess, created: CreatedVisit
     return render(request, "instruments/staff_links.html", context)
 
 
-def _fresh_link(request: HttpRequest, access: StudyAccess, administration: Administration) -> QuestionnaireLink | None:
+def fresh_link(request: HttpRequest, access: StudyAccess, administration: Administration) -> QuestionnaireLink | None:
     """A new link in place of the old one; None when the questionnaire is finished, or a patient is answering it."""
     now = timezone.now()
     try:

@@ -20,7 +20,7 @@ from django.utils import timezone, translation
 from django.utils.html import escape
 from django.views.decorators.csrf import csrf_exempt
 
-from instruments import codes, services
+from instruments import codes, services, tablets
 from instruments.bundle import bundle_of, form_bundle, language_names
 from instruments.consent import ConsentTextChanged, consent_text, decide_consent
 from instruments.definitions import Absence, Answer, Role
@@ -142,12 +142,13 @@ _Refusal = Callable[[int, str, Opened | None], HttpResponse]
 
 
 def _opened_by_token(
-    *, refuse: _Refusal, even_declined: bool = False, **by_method: _View
+    *, refuse: _Refusal, even_declined: bool = False, shows: bool = True, **by_method: _View
 ) -> Callable[..., HttpResponse]:
     """One address: finds the questionnaire by its secret, speaks its language and answers every refusal kindly.
 
     `by_method` holds the view of each HTTP method; `refuse` makes the response where there is no page to show,
-    `even_declined` says whether the page is there for a rating that the clinician has declined.
+    `even_declined` says whether the page is there for a rating that the clinician has declined. What `shows` a
+    questionnaire does so on a site's tablet only while it is the one that is open on it.
     """
     methods = sorted({*by_method, "HEAD"} if "GET" in by_method else by_method)
 
@@ -157,6 +158,8 @@ def _opened_by_token(
     @wraps(next(iter(by_method.values())))
     def view(request: HttpRequest, token: str, **kwargs: Any) -> HttpResponse:
         response = _respond(request, token, kwargs)
+        if shows and tablets.is_tablet(request):
+            tablets.offer_return(response)
         for name, value in _HEADERS.items():
             response.headers[name] = value
         return response
@@ -165,6 +168,10 @@ def _opened_by_token(
         handler = by_method.get("GET" if request.method == "HEAD" else request.method or "")
         if handler is None:
             return HttpResponseNotAllowed(methods)
+        if shows and tablets.holds_another(request, token):
+            if refuse is _refuse_with_json:
+                return refuse(403, "Another questionnaire is open on this tablet.", None)
+            return _see_other(reverse("tablet_open", args=[token]))
         try:
             administration = administration_with_token(token)
         except Administration.DoesNotExist:
@@ -215,6 +222,8 @@ def _open(request: HttpRequest, administration: Administration, token: str) -> O
 
 def show_welcome(request: HttpRequest, opened: Opened) -> HttpResponse:
     """Greets, explains and starts; or continues; or thanks, when all is done."""
+    if tablets.is_tablet(request) and (opened.is_completed or opened.administration.is_declined):
+        return _see_other(reverse("tablet"))
     if opened.is_completed:
         return _page("thanks", opened, **_clinicians(opened))
     if opened.administration.is_declined:
@@ -600,6 +609,10 @@ def service_worker(request: HttpRequest) -> HttpResponse:
 
 def locked(request: HttpRequest) -> HttpResponse:
     """What an abandoned tablet shows: how to go on, and nothing about anybody."""
+    if tablets.is_tablet(request):
+        response = _see_other(reverse("tablet"))
+        tablets.close_form(response)
+        return response
     return HttpResponse(loader.get_template("questionnaire/locked.html").render(), headers=_HEADERS)
 
 
@@ -610,7 +623,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
         return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
     problem, status = "", 200
     if request.method == "POST":
-        browser = _known_browser(request)
+        browser = known_browser(request)
         try:
             token = codes.token_of_code(typed=request.POST.get("code", ""), browser=browser, now=timezone.now())
         except codes.UnknownCode:
@@ -620,6 +633,8 @@ def enter_code(request: HttpRequest) -> HttpResponse:
         else:
             response = _see_other(reverse("questionnaire", args=[token]))
             remember_browser(request, response)
+            if tablets.is_tablet(request):
+                tablets.open_typed(request, response, token, now=timezone.now())
             return response
     html = loader.get_template("questionnaire/code.html").render({"problem": problem})
     return HttpResponse(html, status=status, headers=_HEADERS)
@@ -628,7 +643,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
 _KNOWN_BROWSER = "tablet"
 
 
-def _known_browser(request: HttpRequest) -> str:
+def known_browser(request: HttpRequest) -> str:
     """The name of a browser that was let in before; empty for all others."""
     try:
         return str(signing.loads(request.COOKIES.get(_KNOWN_BROWSER, ""), salt="instruments.tablet"))[:40]
@@ -638,7 +653,7 @@ def _known_browser(request: HttpRequest) -> str:
 
 def remember_browser(request: HttpRequest, response: HttpResponse) -> None:
     """Wrong codes of others no longer slow down this browser. The cookie names nobody and opens nothing."""
-    if _known_browser(request):
+    if known_browser(request):
         return
     response.set_cookie(
         _KNOWN_BROWSER,
@@ -901,5 +916,5 @@ questionnaire_cannot = _opened_by_token(
 questionnaire_again = _opened_by_token(
     refuse=_refuse_with_page, even_declined=True, GET=go_to_start, POST=take_up_again
 )
-questionnaire_answers = _opened_by_token(refuse=_refuse_with_json, POST=save_answer)
+questionnaire_answers = _opened_by_token(refuse=_refuse_with_json, shows=False, POST=save_answer)
 questionnaire_state = _opened_by_token(refuse=_refuse_with_json, GET=show_state)

@@ -72,7 +72,7 @@ def is_beyond_sign_in(request: HttpRequest, url_name: str) -> bool:
 
 
 def _needs_no_sign_in(url_name: str) -> bool:
-    return url_name.startswith(("questionnaire", "health", "metrics"))
+    return url_name.startswith(("questionnaire", "tablet", "health", "metrics"))
 
 
 class GuardSessions:

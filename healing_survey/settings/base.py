@@ -139,6 +139,8 @@ SESSION_COOKIE_AGE = SESSION_ABSOLUTE_SECONDS
 #: Whether admins, researchers and superusers need a second factor. Whoever has set one up is asked for it in any case.
 SECOND_FACTOR_REQUIRED = env.flag("SECOND_FACTOR_REQUIRED", default=False)
 KNOWN_BROWSER_COOKIE = "known_browser"
+#: Makes a browser one of a site's tablets.
+DEVICE_COOKIE = "tablet_device"
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", default="healing-survey@localhost")
 EMAIL_BACKEND = env.text("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
 EMAIL_HOST = env.text("EMAIL_HOST", default="localhost")

@@ -12,6 +12,7 @@ BASE_URL = env.text("BASE_URL")
 
 SECOND_FACTOR_REQUIRED = env.flag("SECOND_FACTOR_REQUIRED", default=True)
 KNOWN_BROWSER_COOKIE = "__Host-known_browser"
+DEVICE_COOKIE = "__Host-tablet_device"
 
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
 SECURE_REDIRECT_EXEMPT = [r"^health/"]

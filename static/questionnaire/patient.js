@@ -280,7 +280,7 @@
     stopClock();
     here = REVIEW;
     main.innerHTML = text.waiting;
-    document.querySelector(".tools, .languages")?.remove();
+    document.querySelectorAll(".tools, .languages, .give-back").forEach((one) => one.remove());
     settle(text.texts.thanks_title, root);
   };
 
@@ -377,6 +377,8 @@
     showTools();
     const stamp = document.querySelector(".stamp");
     if (stamp) stamp.textContent = text.texts.stamp;
+    const giveBack = document.querySelector(".give-back a");
+    if (giveBack) giveBack.textContent = text.texts.give_back;
     if (here === 0) return;
     await keep([{ start: true }]);
     for (const [code, value] of typed) if (value !== null && value !== undefined) record(code, value);
@@ -659,12 +661,13 @@
     for (const one of kept.waiting) if ("item" in one) answers[one.item] = one.value;
     done = new Set([...Object.keys(answers), ...(kept.session?.done ?? [])]);
     opened = new Set(kept.session?.opened ?? []);
-    finished = kept.session?.finished ?? false;
+    finished = kept.session?.finished ?? kept.waiting.some((one) => one.finish);
     queue.countOn(form, (state?.last_sequence ?? 0) + 1);
     const shown = main.querySelector("form.question");
     if (shown) queue.countOn(form, Number(shown.elements.sequence.value));
     // What waits was given in the language chosen last; otherwise the page's own counts.
-    const language = kept.waiting.length || isShell ? kept.session.language : document.documentElement.lang;
+    const language = kept.waiting.length || isShell
+      ? kept.session?.language ?? kept.waiting.at(-1)?.language ?? state.language : document.documentElement.lang;
     try {
       text = await loadBundle(language);
     } catch {
@@ -682,7 +685,7 @@
     if (isOtherLanguage && shown) showTools();
     ready = true;
     body.dataset.keeping = "here";
-    if (isShell && kept.session.stamp) showStamp();
+    if (isShell && kept.session?.stamp) showStamp();
     if (finished) showThanks();
     else if (isShell) {
       showTools();

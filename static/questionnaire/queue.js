@@ -129,7 +129,7 @@ self.AnswerQueue = (() => {
     for (const entry of entries) {
       const numbered = "item" in entry ? { ...entry, sequence: number } : entry;
       if ("item" in entry) number += 1;
-      records.push({ form, ...(await encrypt({ ...numbered, root: session.root })) });
+      records.push({ form, isAnswer: "item" in entry, ...(await encrypt({ ...numbered, root: session.root })) });
     }
     const kept = { form, ...(await encrypt(session)) };
     await transact(["forms", "answers"], "readwrite", (t) => {
@@ -160,10 +160,39 @@ self.AnswerQueue = (() => {
     }
   });
 
+  // --- A site's tablet: the front desk is told what waits here, and what the server would not take ---
+
+  const REPORT_EVERY = 60_000;
+  let told = "";
+  let toldAt = -Infinity;
+  const beTablet = () => transact(["keys"], "readwrite", (t) => { t.objectStore("keys").put(true, "tablet"); });
+  const putAway = () => transact(["forms"], "readwrite", (t) => { t.objectStore("forms").clear(); });
+
+  const reportTablet = async () => {
+    const [isTablet, refused = 0, records] = await transact(["keys", "answers"], "readonly", (t) => Promise.all([
+      result(t.objectStore("keys").get("tablet")), result(t.objectStore("keys").get("refused")),
+      result(t.objectStore("answers").getAll()),
+    ]));
+    if (!isTablet) return;
+    // A finish that waits alone keeps a questionnaire open: one thing unsent.
+    const nAnswers = records.filter((record) => record.isAnswer !== false).length;
+    const body = JSON.stringify({ unsent: Math.max(nAnswers, records.length ? 1 : 0), refused });
+    if (body === told && performance.now() - toldAt < REPORT_EVERY) return;
+    const response = await fetch("/q/tablet/report/", {
+      method: "POST", body, keepalive: true, headers: { "Content-Type": "application/json" },
+      signal: AbortSignal.timeout(TIMEOUT),
+    });
+    if (response.ok) [told, toldAt] = [body, performance.now()];
+    else if (response.status === 404) await transact(["keys"], "readwrite", (t) => { t.objectStore("keys").delete("tablet"); });
+  };
+
   // --- Delivery ---
 
-  const remove = (ids) => transact(["answers"], "readwrite", (t) => {
+  const remove = (ids, nRefused = 0) => transact(["answers", "keys"], "readwrite", async (t) => {
     for (const id of ids) t.objectStore("answers").delete(id);
+    if (!nRefused) return;
+    const keys = t.objectStore("keys");
+    keys.put(((await result(keys.get("refused"))) ?? 0) + nRefused, "refused");
   });
 
   // Another device or tab has used these numbers: this form's waiting answers get the next ones, in the same order.
@@ -222,7 +251,7 @@ self.AnswerQueue = (() => {
           size = 1;
           continue;
         }
-        await remove(records.map((record) => record.id));
+        await remove(records.map((record) => record.id), entries.filter((entry) => "item" in entry).length);
         report(form, { refused: status });
       } else {
         throw new Error(`The server answered ${status}.`);
@@ -274,13 +303,14 @@ self.AnswerQueue = (() => {
         return false;
       } finally {
         running = null;
+        reportTablet().catch(() => {}); // with the next flush, then
       }
     })();
     return running;
   };
 
   return {
-    prepare, nameOf, load, save, forget, flush, countOn, countWaiting,
+    prepare, nameOf, load, save, forget, flush, countOn, countWaiting, beTablet, putAway,
     nextNumber: (form) => next.get(form) ?? 1,
     listen: (listener) => listeners.add(listener),
   };

@@ -6,12 +6,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from analysis.models import AnalysisRun
 from instruments.definitions import Role
+from instruments.devices import add_device
 from studies import audit
 from studies.identifiers import Identifiers, store
-from studies.models import Clinician, Member
+from studies.models import Clinician, Device, Member
 from tests.factories import (
     NOW,
     StudyKit,
@@ -46,6 +48,7 @@ def everybody() -> tuple[StudyKit, Client]:
         member = User.objects.create(username=f"colleague {number}")
         Member.objects.create(study=kit.study, user=member, role=Member.Role.RESEARCHER)
         make_invitation(kit, user, email=f"{number}@example.org")
+        add_device(site=kit.sites[number % 3], name=f"Tablet {number}", pin="2580", actor=user, now=NOW)
     client = Client()
     client.force_login(user)
     return kit, client
@@ -57,7 +60,7 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
     score = kit.study.scores.exclude(visit__dyad__clinician=kit.clinicians[0]).select_related(
         "visit__dyad", "visit__wave"
     )[0]
-    created = make_visit(kit, clinician=kit.clinicians[5])
+    created = make_visit(kit, clinician=kit.clinicians[5], now=timezone.now())
     patient, user = created.visit.dyad.patient, User.objects.get(username="everybody")
     store(patient=patient, identifiers=Identifiers(name="Ana"), actor=user, now=NOW)
     arguments: dict[str, list[object]] = {
@@ -67,6 +70,8 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "member_remove": [Member.objects.latest("pk").pk],
         "site_edit": [kit.sites[0].pk],
         "wave_edit": [kit.wave.pk],
+        **{name: [Device.objects.latest("pk").pk] for name in ("device_edit", "device_link", "device_revoke")},
+        "hand_over": [administration_of(created, Role.PATIENT).pk],
         "clinician_edit": [kit.clinicians[0].pk],
         "member_identifiers": [Member.objects.get(user__username="everybody", role=Member.Role.ADMIN).pk],
         "identifiers_show": [patient.pk],
@@ -76,7 +81,7 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "study_overview", "participation", "visits", "visit_new", "day_list", "non_participation_new", "dyads",
         "analyses", "analysis_new", "patients_to_rate", "study_settings", "study_open", "site_new",
         "clinician_new", "wave_new", "member_new", "member_invite", "import_responses", "audit_trail", "identifiers",
-        *arguments,
+        "devices", "device_new", *arguments,
     ]  # fmt: skip
     asked = {}
     for name in names:

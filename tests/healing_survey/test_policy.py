@@ -21,6 +21,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, path, resolve, re
 from analysis.models import AnalysisRun
 from healing_survey.policy import POLICY, EnforcePolicy, Gate, rule_for
 from instruments.definitions import Role
+from instruments.devices import add_device
 from instruments.services import create_visit
 from scoring.services import score_due
 from studies import audit
@@ -34,7 +35,10 @@ pytestmark = pytest.mark.django_db
 
 MISSING = 987654321
 NO_DRAFT = UUID(int=7)
-POST_ONLY = ("hand_over", "paper_discard", "rate_patient", "rating_label", "invitation_withdraw", "day_list_confirm")
+POST_ONLY = (
+    "device_noted", "hand_over_take_back", "paper_discard", "rate_patient", "rating_label", "invitation_withdraw",
+    "day_list_confirm",
+)  # fmt: skip
 SAFE_AND_UNSAFE = ("get", "post")
 OTHER_METHODS = ("head", "options", "put", "patch", "delete")
 
@@ -103,6 +107,7 @@ def make_place(kit: StudyKit, site: Site, name: str) -> Place:
             "site_id": site.pk,
             "language": "es",
             "wave_id": kit.wave.pk,
+            "device_id": add_device(site=site, name=word, pin="2580", actor=clinician.user, now=NOW).device.pk,
             "clinician_id": clinician.pk,
             "administration_id": administration_of(visits[1], Role.PATIENT).pk,
             "rating": administration_of(visits[1], Role.CLINICIAN).pk,

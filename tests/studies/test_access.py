@@ -11,11 +11,13 @@ from django.db import connection
 from django.http import Http404
 from django.test import Client
 from django.urls import get_resolver, reverse
+from django.utils import timezone
 
 from analysis import urls as analysis_urls
 from analysis.models import AnalysisRun
 from instruments import staff_urls
 from instruments.definitions import Role
+from instruments.devices import add_device
 from studies import urls as studies_urls
 from studies.access import accesses_of, study_for, whole_study_for
 from studies.identifiers import Identifiers, store
@@ -73,7 +75,14 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "member_invite": ("get", {ADMIN}),
     "invitation_withdraw": ("post", {ADMIN}),
     "day_list": ("get", {ADMIN, COORDINATOR}),
-    "hand_over": ("post", {ADMIN, COORDINATOR}),
+    "hand_over": ("get", {ADMIN, COORDINATOR}),
+    "devices": ("get", {ADMIN, COORDINATOR}),
+    "device_new": ("get", {ADMIN, COORDINATOR}),
+    "device_edit": ("get", {ADMIN, COORDINATOR}),
+    "device_link": ("get", {ADMIN, COORDINATOR}),
+    "device_revoke": ("get", {ADMIN, COORDINATOR}),
+    "device_noted": ("post", {ADMIN, COORDINATOR}),
+    "hand_over_take_back": ("post", {ADMIN, COORDINATOR}),
     "day_list_confirm": ("post", {ADMIN, COORDINATOR}),
     "paper_forms": ("get", {ADMIN, COORDINATOR}),
     "paper_blank": ("get", {ADMIN, COORDINATOR}),
@@ -109,7 +118,7 @@ class Place:
 def make_place(code: str) -> Place:
     kit = make_study(code, n_sites=2, n_clinicians=1)
     users = {role: make_member(kit, role) for role in EVERYONE}
-    visit = make_visit(kit)
+    visit = make_visit(kit, now=timezone.now())
     make_scored_visits(kit, 3)
     run = AnalysisRun.objects.create(study=kit.study, form="full", seed=1)
     member = Member.objects.filter(study=kit.study, role=RESEARCHER).get()
@@ -117,6 +126,7 @@ def make_place(code: str) -> Place:
     Study.objects.filter(pk=kit.study.pk).update(keeps_identifiers=True)
     named, nameless = visit.visit.dyad.patient, Patient.objects.create(site=kit.sites[0], code="NAMELESS")
     store(patient=named, identifiers=Identifiers(name="Ana"), actor=users[ADMIN], now=NOW)
+    tablet = add_device(site=kit.sites[0], name="Desk", pin="2580", actor=users[ADMIN], now=NOW).device
     return Place(
         kit=kit,
         users=users,
@@ -143,6 +153,10 @@ def make_place(code: str) -> Place:
             "clinician_edit": [kit.clinicians[0].pk],
             "day_list_confirm": [uuid4()],
             "hand_over": [administration_of(visit, Role.PATIENT).pk],
+            **{
+                name: [tablet.pk]
+                for name in ("device_edit", "device_link", "device_revoke", "device_noted", "hand_over_take_back")
+            },
             "invitation_withdraw": [make_invitation(kit, users[ADMIN]).pk],
         },
     )
