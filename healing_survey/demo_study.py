@@ -120,11 +120,12 @@ def _make_study(*, now: datetime) -> Study:
 
 def _consent_text(language: str) -> str:
     """The ready-made draft, filled in for a demonstration and without its first line that asks for that."""
-    fills = {"en": ("this demonstration", "nobody: this is a demonstration")}
-    fills["es"] = ("esta demostración", "nadie: esto es una demostración")
+    fills = {
+        "en": ("10", "this demonstration", "555-0100, a made-up number", "a made-up ethics board"),
+        "es": ("10", "esta demostración", "555-0100, un número inventado", "un comité de ética inventado"),
+    }
     text = starting_text(language).partition("\n")[2]
-    institution, nobody = fills[language]
-    for gap, fill in zip(unfilled(text), ("10", institution, nobody, nobody), strict=True):
+    for gap, fill in zip(unfilled(text), fills[language], strict=True):
         text = text.replace(gap, fill)
     return text
 

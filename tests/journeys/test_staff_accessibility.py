@@ -19,6 +19,8 @@ PAGES: dict[str | None, list[str]] = {
         "/",
         "/studies/DEMO/",
         "/studies/DEMO/settings/",
+        "/studies/DEMO/consent/",
+        "/studies/DEMO/consent/en/",
         "/studies/DEMO/sites/new/",
         "/studies/DEMO/clinicians/new/",
         "/studies/DEMO/waves/new/",
