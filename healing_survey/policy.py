@@ -118,6 +118,9 @@ POLICY: dict[str, Rule] = {
     "analysis": role(*SEES_SCORES),
     "analysis_progress": role(*SEES_SCORES),
     # visits and ratings
+    "day": role(*MANAGES_VISITS),
+    "visit_decline": role(*MANAGES_VISITS),
+    "visit_take_part": role(*MANAGES_VISITS),
     "visits": role(*MANAGES_VISITS),
     "visit_new": role(*MANAGES_VISITS),
     "link_reissue": role(*MANAGES_VISITS),

@@ -146,7 +146,14 @@ def enrol_day_list(*, access: StudyAccess, plan: DayPlan, actor: User, now: date
     dyads = _dyads(study, plan.visits, codes, patients)
     visits = Visit.objects.bulk_create(
         [
-            Visit(dyad=dyad, wave=one.wave, form=one.form, visit_date=one.day, created_at=now)
+            Visit(
+                dyad=dyad,
+                wave=one.wave,
+                form=one.form,
+                visit_date=one.day,
+                visit_time=time.fromisoformat(one.at) if one.at else None,
+                created_at=now,
+            )
             for one, dyad in zip(plan.visits, dyads, strict=True)
         ],
         batch_size=CHUNK,

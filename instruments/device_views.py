@@ -212,7 +212,7 @@ def _hand_over_here(request: HttpRequest, access: StudyAccess, administration: A
         logout(request)
         response = redirect("questionnaire_code")
     else:
-        link = fresh_link(request, access, administration)
+        link = fresh_link(request, access, administration, into_hand=True)
         if link is None:
             return _not_handed_over(request, code, administration)
         logout(request)
@@ -244,6 +244,8 @@ def _not_handed_over(request: HttpRequest, code: str, administration: Administra
 
 
 def _to_the_day(code: str, visit: Visit) -> HttpResponse:
+    if visit.visit_date == timezone.localdate():
+        return redirect("day", code)
     return redirect(f"{reverse('visits', args=[code])}?date={visit.visit_date:%Y-%m-%d}")
 
 

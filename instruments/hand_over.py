@@ -48,6 +48,7 @@ def ask(*, device: Device, administration: Administration, actor: User, now: dat
     waiting.filter(device=device).update(ended_at=now)
     waiting.filter(administration=administration).update(ended_at=now)
     hand_over = HandOver.objects.create(device=device, administration=administration, asked_by=actor, asked_at=now)
+    Administration.objects.filter(pk=administration.pk).update(handed_over_at=now)
     _record(hand_over, "hand over", actor=actor, now=now)
     return hand_over
 
@@ -57,6 +58,7 @@ def cancel(*, hand_over: HandOver, actor: User, now: datetime) -> bool:
     """Take back what no tablet has opened yet; whether it was in time."""
     was_waiting = HandOver.objects.filter(pk=hand_over.pk, taken_at=None, ended_at=None).update(ended_at=now)
     if was_waiting:
+        Administration.objects.filter(pk=hand_over.administration_id).update(handed_over_at=None)
         _record(hand_over, "take back hand-over", actor=actor, now=now)
     return bool(was_waiting)
 
@@ -93,7 +95,7 @@ def _link_for(hand_over: HandOver, secret: str, *, now: datetime) -> str | None:
     administration = hand_over.administration
     _require_open(administration, now=now)
     if not administration.is_under_way_with_patient:
-        return reissue_link(administration_id=administration.pk, now=now)
+        return reissue_link(administration_id=administration.pk, now=now, into_hand=True)
     before = begun_on(administration).filter(device=hand_over.device).first()
     return None if before is None else token_again(before, secret)
 

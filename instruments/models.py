@@ -116,6 +116,8 @@ class Administration(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.WAITING)
     token_hash = models.CharField(max_length=64, unique=True)
     expires_at = models.DateTimeField()
+    #: When the front desk last gave a tablet with this questionnaire into the patient's hand.
+    handed_over_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
     answers = models.JSONField(default=dict)

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count, FilteredRelation, Q
 
+from instruments.definitions import Role
 from instruments.models import Administration
 from studies import audit, tallies
 from studies.access import StudyAccess
@@ -42,8 +43,11 @@ def participation(access: StudyAccess) -> list[Participation]:
     counts = tallies.figures("patients' forms", [clinician.pk for clinician in clinicians])
     refusals: dict[int, Counter[tuple[str, str]]] = {}
     rows = access.within_sites(NonParticipation.objects.filter(clinician__site__study=access.study), "clinician__site")
-    for row in rows.order_by().values("clinician", "outcome", "reason").annotate(n=Count("pk")):
+    by_reason = rows.order_by().values("clinician", "outcome", "reason")
+    for row in by_reason.annotate(n=Count("pk"), n_visits=Count("visit")):
         refusals.setdefault(row["clinician"], Counter())[row["outcome"], row["reason"]] += row["n"]
+        # A visit that was made and then declined counts once, and not among the visits.
+        counts[row["clinician"]]["n_visits"] -= row["n_visits"]
     words = dict(NonParticipation.Reason.choices)
     found = []
     for clinician in clinicians:
@@ -119,3 +123,63 @@ def note_non_participation(
     )
     detail = {"clinician": clinician.code, "site": clinician.site.code, "outcome": outcome, "reason": reason}
     audit.record(study=study, actor=actor, action="not taking part", detail=detail | {"people": n_people}, now=now)
+
+
+class VisitUnderWay(Exception):
+    """The patient has begun or finished: what was answered stays, so nothing was noted."""
+
+
+@transaction.atomic
+def note_visit_declined(
+    *, study: Study, visit_id: int, outcome: str, reason: str, actor: User, now: datetime
+) -> NonParticipation:
+    """Keep that the patient of this visit does not take part; both its forms are closed until that is taken back.
+
+    Saying it again says it anew. Raises `VisitUnderWay` when the patient has begun the form.
+    """
+    forms = _locked_forms(visit_id)
+    patient_form = next(one for one in forms if one.role == Role.PATIENT)
+    if patient_form.status != Administration.Status.WAITING:
+        raise VisitUnderWay
+    visit = Visit.objects.select_related("dyad__clinician__site", "wave").get(pk=visit_id)
+    noted, _is_new = NonParticipation.objects.update_or_create(
+        visit=visit,
+        defaults={
+            "clinician": visit.dyad.clinician,
+            "day": visit.visit_date,
+            "outcome": outcome,
+            "reason": reason,
+            "recorded_by": actor,
+            "recorded_at": now,
+        },
+    )
+    _open_until(forms, now)
+    detail = {"dyad": visit.dyad.code, "wave": visit.wave.code, "outcome": outcome, "reason": reason}
+    audit.record(study=study, actor=actor, action="not taking part", detail=detail, now=now)
+    return noted
+
+
+@transaction.atomic
+def take_part_after_all(*, study: Study, visit_id: int, actor: User, now: datetime) -> bool:
+    """Take back that the patient does not take part: the same links open again. Whether there was anything."""
+    forms = _locked_forms(visit_id)
+    noted = NonParticipation.objects.filter(visit=visit_id).select_related("visit__dyad", "visit__wave").first()
+    if noted is None or noted.visit is None:
+        return False
+    detail = {"dyad": noted.visit.dyad.code, "wave": noted.visit.wave.code}
+    noted.delete()
+    _open_until(forms, now + timedelta(days=study.link_valid_days))
+    audit.record(study=study, actor=actor, action="taking part after all", detail=detail, now=now)
+    return True
+
+
+def _locked_forms(visit_id: int) -> list[Administration]:
+    return list(Administration.objects.select_for_update().filter(visit=visit_id).order_by("pk"))
+
+
+def _open_until(forms: list[Administration], moment: datetime) -> None:
+    """Finished forms are left as they are."""
+    for form in forms:
+        if not form.is_completed:
+            form.expires_at = moment
+            form.save(update_fields=["expires_at"])

@@ -22,7 +22,7 @@ from instruments.definitions import Answer, Item, Role
 from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token
 from instruments.opening import locked_administration, locked_administration_with_token
 from instruments.questionnaire import InvalidAnswer
-from studies.models import Clinician, Dyad, Patient, Study, Visit, Wave
+from studies.models import Clinician, Dyad, NonParticipation, Patient, Study, Visit, Wave
 from studies.scope import beyond_sites
 
 #: Sent inside the transaction that completes questionnaires, with `visit_ids`; the one signal of the platform, so that
@@ -257,21 +257,26 @@ def study_instrument_version(study: Study) -> InstrumentVersion:
 
 
 @transaction.atomic
-def reissue_link(*, administration_id: int, now: datetime) -> str:
+def reissue_link(*, administration_id: int, now: datetime, into_hand: bool = False) -> str:
     """A new secret for an unfinished questionnaire; the old link stops working, the answers stay.
 
     A patient who had declined is asked again, and the clinician's form about this visit is open again as well.
+    `into_hand` notes that the patient is given a tablet with it now.
 
     Raises
     ------
     QuestionnaireClosed
-        If it is finished, or a clinician's about a patient who would rather not take part.
+        If it is finished, or the patient does not take part.
     QuestionnaireUnderWay
         If a patient has begun to answer it. Answers are shown to whoever holds the link, and are the patient's alone.
     """
     administration = locked_administration(administration_id)
     if administration.is_completed:
         raise QuestionnaireClosed("This questionnaire is finished; it has no link any more.")
+    if NonParticipation.objects.filter(visit=administration.visit_id).exists():
+        raise QuestionnaireClosed(
+            "This patient does not take part; the visit's links stay closed until that is undone."
+        )
     if administration.is_under_way_with_patient:
         raise QuestionnaireUnderWay("This questionnaire can only be continued with the link that the patient has.")
     is_closed = administration.status == Administration.Status.DECLINED and not administration.cannot_rate
@@ -287,7 +292,9 @@ def reissue_link(*, administration_id: int, now: datetime) -> str:
     for name, value in link_fields(token).items():
         setattr(administration, name, value)
     administration.expires_at = expires_at
-    administration.save(update_fields=["token_hash", "code_hash", "token_box", "expires_at", "status", "language"])
+    administration.handed_over_at = now if into_hand else None
+    changed = ["token_hash", "code_hash", "token_box", "expires_at", "handed_over_at", "status", "language"]
+    administration.save(update_fields=changed)
     return token
 
 

@@ -344,6 +344,23 @@ class NonParticipationForm(forms.Form):
         self.helper = crispy_helper(gettext_lazy("Note it"))
 
 
+class DeclineForm(forms.Form):
+    """Why the patient of a visit does not take part."""
+
+    outcome = forms.ChoiceField(
+        label=gettext_lazy("What happened"), choices=NonParticipation.Outcome.choices, widget=forms.RadioSelect
+    )
+    reason = forms.ChoiceField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        choices=[("", gettext_lazy("not said")), *NonParticipation.Reason.choices],
+    )
+
+    @property
+    def helper(self) -> FormHelper:
+        return crispy_helper(_("Note it"))
+
+
 class ImportForm(forms.Form):
     """A CSV file with answers that were collected elsewhere."""
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from instruments import consent_views, device_views, inbox_views, list_views
+from instruments import consent_views, day_views, device_views, inbox_views, list_views
 from instruments import staff_views as views
 from instruments.paper import views as paper_views
 
@@ -18,6 +18,9 @@ urlpatterns = [
         name="consent_text_of_site",
     ),
     path("studies/<str:code>/clinicians/<int:clinician_id>/", views.clinician_edit, name="clinician_edit"),
+    path("studies/<str:code>/day/", day_views.day, name="day"),
+    path("studies/<str:code>/visits/<int:visit_id>/decline/", day_views.visit_decline, name="visit_decline"),
+    path("studies/<str:code>/visits/<int:visit_id>/take-part/", day_views.visit_take_part, name="visit_take_part"),
     path("studies/<str:code>/visits/", views.visits, name="visits"),
     path("studies/<str:code>/visits/new/", views.visit_new, name="visit_new"),
     path("studies/<str:code>/visits/list/", list_views.day_list, name="day_list"),

@@ -224,7 +224,7 @@ def link_reissue(request: HttpRequest, code: str, administration_id: int) -> Htt
     """Make a new link for an unfinished questionnaire, after a page that says what happens to the old one."""
     access = study_for(request.user, code, *MANAGES_VISITS)
     questionnaires = Administration.objects.filter(visit__dyad__study=access.study).select_related(
-        "visit__dyad__patient", "visit__dyad__clinician__site", "visit__wave"
+        "visit__dyad__patient", "visit__dyad__clinician__site", "visit__wave", "visit__non_participation"
     )
     administration = get_object_or_404(
         access.within_sites(questionnaires, "visit__dyad__clinician__site"), pk=administration_id
@@ -295,14 +295,16 @@ def visits_of(access: StudyAccess) -> "QuerySet[Visit]":
 
 def with_what_a_list_shows(visits: "QuerySet[Visit]") -> "QuerySet[Visit]":
     """With patient, clinician, site, wave and both questionnaires."""
-    return visits.select_related("dyad__patient", "dyad__clinician__site", "wave").prefetch_related("administrations")
+    return visits.select_related(
+        "dyad__patient", "dyad__clinician__site", "wave", "non_participation"
+    ).prefetch_related("administrations")
 
 
 def _owes_a_form() -> Q:
-    """A condition on visits: one of its forms is not finished."""
+    """A condition on visits: one of its forms is not finished, and the patient takes part."""
     with lifted():  # the visits that it narrows are those of the request's sites, whosever forms are looked through
         unfinished = Administration.objects.filter(status__in=Administration.UNFINISHED).values("visit")
-    return Q(pk__in=unfinished)
+    return Q(pk__in=unfinished, non_participation=None)
 
 
 def _visit_row(visit: Visit) -> dict[str, Any]:
@@ -323,11 +325,13 @@ def _links_page(request: HttpRequest, access: StudyAccess, created: CreatedVisit
     return render(request, "instruments/staff_links.html", context)
 
 
-def fresh_link(request: HttpRequest, access: StudyAccess, administration: Administration) -> QuestionnaireLink | None:
+def fresh_link(
+    request: HttpRequest, access: StudyAccess, administration: Administration, *, into_hand: bool = False
+) -> QuestionnaireLink | None:
     """A new link in place of the old one; None when the questionnaire is finished, or a patient is answering it."""
     now = timezone.now()
     try:
-        token = reissue_link(administration_id=administration.pk, now=now)
+        token = reissue_link(administration_id=administration.pk, now=now, into_hand=into_hand)
     except (QuestionnaireClosed, QuestionnaireUnderWay):
         return None
     except Administration.DoesNotExist:  # an import took its place since it was looked up

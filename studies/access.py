@@ -14,6 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from studies import scope
@@ -194,6 +195,14 @@ def accesses_of(user: User | AnonymousUser) -> list[StudyAccess]:
         StudyAccess(study=study, roles=frozenset(roles), site_ids=frozenset(), user_id=user.pk)
         for study, roles in found.values()
     ]
+
+
+def landing_address(user: User | AnonymousUser) -> str:
+    """Where signing in leads: whose only work is one study's front desk, to its day; everybody else home."""
+    accesses = accesses_of(user)
+    if len(accesses) == 1 and accesses[0].roles == {Role.COORDINATOR}:
+        return reverse("day", args=[accesses[0].study.code])
+    return reverse("home")
 
 
 def signed_in(request: HttpRequest) -> User:

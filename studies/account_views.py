@@ -10,7 +10,6 @@ from django.core.mail import BadHeaderError
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import mark_safe
@@ -18,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from studies import invitations, second_factor, throttle
-from studies.access import MANAGES_STUDY, signed_in, staff_page, whole_study_for
+from studies.access import MANAGES_STUDY, landing_address, signed_in, staff_page, whole_study_for
 from studies.forms import CodeForm, InvitationForm, SignInForm, TakeUpForm, refuse_what_is_there_by_now
 from studies.models import SecondFactor
 from studies.sessions import SECOND_FACTOR_SHOWN
@@ -29,6 +28,10 @@ class SignInView(LoginView):
 
     authentication_form = SignInForm
     redirect_authenticated_user = True
+
+    def get_default_redirect_url(self) -> str:
+        """Where nothing else was asked for."""
+        return landing_address(self.request.user)
 
     def form_valid(self, form: Any) -> HttpResponse:
         """Sign in, and let the browser's cookie say that this account works here."""
@@ -150,4 +153,4 @@ def invitation_take_up(request: HttpRequest, token: str) -> HttpResponse:
 def _next(request: HttpRequest) -> str:
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if is_ours else reverse("home")
+    return wanted if is_ours else landing_address(request.user)

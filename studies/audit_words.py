@@ -46,6 +46,7 @@ ACTIONS: dict[str, str | Promise] = {
     "decide paper form": _("Paper form complete: differences decided"),
     "discard paper entry": _("Paper entry thrown away"),
     "not taking part": _("Not taking part noted"),
+    "taking part after all": _("Taking part after all"),
     "change site": _("Site changed"),
     "change clinician": _("Clinician changed"),
     "change wave": _("Wave changed"),

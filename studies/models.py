@@ -499,6 +499,7 @@ class Visit(models.Model):
     wave = models.ForeignKey(Wave, on_delete=models.PROTECT, related_name="visits")
     form = models.CharField(_("form"), max_length=20)
     visit_date = models.DateField(_("visit date"))
+    visit_time = models.TimeField(_("time"), null=True, blank=True)  # of the appointment, where the day's list says it
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     #: Which page's form asked for it: sent twice, it makes one visit.
     request_key = models.UUIDField(null=True, unique=True, editable=False)
@@ -521,7 +522,7 @@ class NonParticipationManager(ScopedManager["NonParticipation"]):
 
 
 class NonParticipation(models.Model):
-    """Somebody who was asked, or considered, and does not take part: for the denominator, without any identity."""
+    """Somebody who was asked, or considered, and does not take part: for the denominator, by study code at most."""
 
     class Outcome(models.TextChoices):
         DECLINED = "declined", _("Declined")
@@ -539,6 +540,10 @@ class NonParticipation(models.Model):
         OTHER = "other", _("another reason")
 
     clinician = models.ForeignKey(Clinician, on_delete=models.PROTECT, related_name="non_participations")
+    #: Set when a visit had been made: its links are closed then, and it counts here in place of among the visits.
+    visit = models.OneToOneField(
+        Visit, on_delete=models.PROTECT, null=True, editable=False, related_name="non_participation"
+    )
     day = models.DateField(_("day"))
     outcome = models.CharField(_("outcome"), max_length=12, choices=Outcome)
     reason = models.CharField(_("reason"), max_length=20, choices=Reason, blank=True)

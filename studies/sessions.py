@@ -90,7 +90,8 @@ class GuardSessions:
         began, seen = session.get(SIGNED_IN_AT, 0), session.get(SEEN_AT, 0)
         if now - began > settings.SESSION_ABSOLUTE_SECONDS or now - seen > settings.SESSION_IDLE_SECONDS:
             return _end(request, "idle" if now - seen > settings.SESSION_IDLE_SECONDS else "too long")
-        if now - seen >= NOTE_EVERY:
+        # A page that looks for news by itself is no sign of life: a desk that somebody left is still signed out.
+        if now - seen >= NOTE_EVERY and not is_in_background(request):
             session[SEEN_AT] = now
         if (
             session.get(SECOND_FACTOR_NEEDED)
@@ -102,6 +103,11 @@ class GuardSessions:
                 f"{target}?{urlencode({'next': request.get_full_path()})}" if request.method == "GET" else target
             )
         return self.get_response(request)
+
+
+def is_in_background(request: HttpRequest) -> bool:
+    """Whether a page asks by itself, without anybody having done something."""
+    return "X-Background" in request.headers
 
 
 def _end(request: HttpRequest, why: str) -> HttpResponse:

@@ -76,9 +76,10 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "member_identifiers": [Member.objects.get(user__username="everybody", role=Member.Role.ADMIN).pk],
         "identifiers_show": [patient.pk],
         "identifiers_delete": [patient.pk],
+        "visit_decline": [created.visit.pk],
     }
     names = [
-        "study_overview", "participation", "visits", "visit_new", "day_list", "non_participation_new", "dyads",
+        "study_overview", "participation", "day", "visits", "visit_new", "day_list", "non_participation_new", "dyads",
         "analyses", "analysis_new", "patients_to_rate", "study_settings", "study_open", "site_new",
         "clinician_new", "wave_new", "member_new", "member_invite", "import_responses", "audit_trail", "identifiers",
         "devices", "device_new", *arguments,

@@ -36,7 +36,8 @@ pytestmark = pytest.mark.django_db
 MISSING = 987654321
 NO_DRAFT = UUID(int=7)
 POST_ONLY = (
-    "device_noted", "hand_over_take_back", "paper_discard", "rate_patient", "rating_label", "invitation_withdraw",
+    "visit_take_part", "device_noted", "hand_over_take_back", "paper_discard",
+    "rate_patient", "rating_label", "invitation_withdraw",
     "day_list_confirm",
 )  # fmt: skip
 SAFE_AND_UNSAFE = ("get", "post")
@@ -111,6 +112,7 @@ def make_place(kit: StudyKit, site: Site, name: str) -> Place:
             "clinician_id": clinician.pk,
             "administration_id": administration_of(visits[1], Role.PATIENT).pk,
             "rating": administration_of(visits[1], Role.CLINICIAN).pk,
+            "visit_id": visits[1].visit.pk,
             "token": visits[1].patient_token,
         },
     )

@@ -252,9 +252,9 @@ def test_a_form_that_vanishes_meanwhile_is_not_found(kit: StudyKit, monkeypatch:
     administration = administration_of(make_visit(kit, now=timezone.now()), Role.PATIENT)
     user = make_member(kit, Member.Role.COORDINATOR)
 
-    def too_late(*, administration_id: int, now: datetime) -> str:
+    def too_late(*, administration_id: int, now: datetime, into_hand: bool) -> str:
         Administration.objects.get(pk=administration_id).delete()
-        return reissue_link(administration_id=administration_id, now=now)
+        return reissue_link(administration_id=administration_id, now=now, into_hand=into_hand)
 
     monkeypatch.setattr(staff_views, "reissue_link", too_late)
     assert signed_in(user).post(url("link_reissue", administration.pk)).status_code == 404

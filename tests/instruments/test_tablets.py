@@ -195,7 +195,7 @@ def test_from_the_desk_to_the_patient_and_back(kit: StudyKit, desk: Client) -> N
     chooser = page(desk.get(url("hand_over", form.pk)))
     assert "Front desk 1" in chooser
     response = give(desk, form)
-    assert response["Location"] == f"{url('visits')}?date={form.visit.visit_date}"
+    assert response["Location"] == url("day")
     assert "_auth_user_id" in desk.session
     assert json.loads(tablet.get("/q/tablet/next/").content) == {"is_waiting": False}
     root = opened_on(tablet)

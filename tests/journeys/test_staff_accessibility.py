@@ -33,6 +33,7 @@ PAGES: dict[str | None, list[str]] = {
         "/studies/DEMO/import/",
     ],
     "coordinator": [
+        "/studies/DEMO/day/",
         "/studies/DEMO/visits/",
         "/studies/DEMO/visits/?show=owing",
         "/studies/DEMO/visits/new/",

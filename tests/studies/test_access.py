@@ -83,6 +83,9 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "device_revoke": ("get", {ADMIN, COORDINATOR}),
     "device_noted": ("post", {ADMIN, COORDINATOR}),
     "hand_over_take_back": ("post", {ADMIN, COORDINATOR}),
+    "day": ("get", {ADMIN, COORDINATOR}),
+    "visit_decline": ("get", {ADMIN, COORDINATOR}),
+    "visit_take_part": ("post", {ADMIN, COORDINATOR}),
     "day_list_confirm": ("post", {ADMIN, COORDINATOR}),
     "paper_forms": ("get", {ADMIN, COORDINATOR}),
     "paper_blank": ("get", {ADMIN, COORDINATOR}),
@@ -100,7 +103,10 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "member_identifiers": ("get", {ADMIN}),
 }
 #: Pages of no study: for everyone, or by a permission of its own.
-NO_STUDY = {"home", "login", "logout", "study_new", "second_factor", "second_factor_setup", "invitation_take_up"}
+NO_STUDY = {
+    "home", "login", "logout", "study_new", "second_factor", "second_factor_setup", "invitation_take_up",
+    "email_sign_in", "email_sign_in_use",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +163,8 @@ def make_place(code: str) -> Place:
                 name: [tablet.pk]
                 for name in ("device_edit", "device_link", "device_revoke", "device_noted", "hand_over_take_back")
             },
+            "visit_decline": [visit.visit.pk],
+            "visit_take_part": [visit.visit.pk],
             "invitation_withdraw": [make_invitation(kit, users[ADMIN]).pk],
         },
     )
