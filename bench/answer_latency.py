@@ -2,14 +2,27 @@
 
     python bench/answer_latency.py [--forms 20] [--postgresql postgres://user:password@127.0.0.1/postgres]
 
-A real gunicorn (one worker, as deployed otherwise) on a throwaway database, SQLite or one on a local PostgreSQL server;
-a plain HTTP client without scripts reads each page, fills in its form and follows the redirects, from the welcome page
-to the thanks, on one kept connection. CPU is user plus system time of gunicorn and all its children: with SQLite the
-database runs inside them, so web and database are both counted; with PostgreSQL all processes named "postgres" on this
-machine are added. Answers are synthetic, from a fixed seed.
+A real gunicorn on a throwaway database: SQLite, and a PostgreSQL server on this machine where one answers. Two kinds of
+respondents fill in a patient's full form from the welcome page to the thanks, with synthetic answers from a fixed seed:
+
+- by the page's script, on a tablet that opens it for the first time: the welcome page with its scripts and styles, the
+  form in both languages, the service worker and its page, then deliveries as `static/questionnaire/patient.js` makes
+  them. How many answers go out together depends on how fast somebody answers, so it is reported at three paces.
+- without scripts: each page is read, its form filled in and sent, redirects followed; five sentences a page
+  (version 1.1 of the instrument) and one a page (1.0).
+
+Nobody really waits for the pace: what would have been sent together is sent together, one delivery after another. Where
+the server would have closed the kept connection meanwhile, a new one is opened.
+
+CPU is user plus system time of gunicorn (one worker) and its children, whatever it waited for; with SQLite the database
+runs inside them. With PostgreSQL the time of the processes that serve this database is added; what its background
+writers do for everybody is left out. A request's wait is measured at 1, 8 and 32 respondents at once, without a pause
+between requests, on as many workers as are deployed: more than any waiting room. Respondents run on this machine, too,
+and take CPU from the server.
 """
 
 import argparse
+import gzip
 import json
 import os
 import random
@@ -19,11 +32,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from html import unescape
 from html.parser import HTMLParser
 from http.client import HTTPConnection
@@ -34,25 +47,53 @@ import psutil  # type: ignore[import-untyped]  # ships no types
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[1]
-BAR_CPU_MS = 300  # all pages of one completed 50-item patient form
-BAR_SCRIPTED_CPU_MS = 100  # the same form by the page's script: one delivery an answer
+BAR_SCRIPTED_CPU_MS = 100
+BAR_PAGES_OF_FIVE_CPU_MS = 75
+BAR_ONE_A_PAGE_CPU_MS = 300
 N_ITEMS = 50
+PACES_SECONDS = (2, 4, 8)  # from one answer to the next
+USUAL_PACE = 4
+AT_ONCE = (1, 8, 32)
+SEED = 20260101
+#: Where `make services` puts a server.
+LOCAL_POSTGRESQL = "postgres://healing:healing@127.0.0.1:5432/healing"
+#: As long as the script collects answers, and as long as the server keeps a connection that says nothing.
+SEND_AFTER_SECONDS = (
+    int(
+        re.findall(r"SEND_AFTER = ([0-9_]+);", (ROOT / "static/questionnaire/patient.js").read_text(encoding="utf-8"))[
+            0
+        ]
+    )
+    / 1000
+)
+KEPT_SECONDS = 5.0
+
+_BROWSER = {
+    "User-Agent": "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0 Safari/537.36",
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip, deflate, br",
+    "Accept-Language": "en-US,en;q=0.9",
+}
 
 _PREPARE = """
-import json, sys
-from datetime import date
+import json
 from pathlib import Path
 from django.utils import timezone
 from instruments.services import create_visits_with_new_patients, release_instrument
 from studies.models import Clinician, Site, Study, Wave
-release_instrument(Path("instruments/catalogue/healing-relationships-1.0.yaml"), now=timezone.now())
-study = Study.objects.create(code="BENCH", title="Benchmark", is_synthetic=True)
-site = Site.objects.create(study=study, code="B", name="Benchmark")
-visits = create_visits_with_new_patients(
-    study=study, clinicians=[Clinician.objects.create(site=site, code="C1")],
-    wave=Wave.objects.create(study=study, code="t0", label="Baseline"), form="full", count={count}, now=timezone.now(),
-)
-print(json.dumps([visit.patient_token for visit in visits]))
+tokens = {{}}
+for version in ("1.0", "1.1"):
+    release_instrument(Path(f"instruments/catalogue/healing-relationships-{{version}}.yaml"), now=timezone.now())
+    code = "BENCH" + version[-1]
+    study = Study.objects.create(code=code, title="Benchmark", is_synthetic=True, instrument_version=version)
+    site = Site.objects.create(study=study, code="B", name="Benchmark")
+    visits = create_visits_with_new_patients(
+        study=study, clinicians=[Clinician.objects.create(site=site, code="C1")],
+        wave=Wave.objects.create(study=study, code="t0", label="Baseline"), form="full", count={count},
+        now=timezone.now(),
+    )
+    tokens[version] = [visit.patient_token for visit in visits]
+print(json.dumps(tokens))
 """
 
 
@@ -80,45 +121,50 @@ class FormReader(HTMLParser):
 
 
 @dataclass
-class Timings:
-    """Milliseconds per request, by method."""
-
-    get: list[float] = field(default_factory=list)
-    post: list[float] = field(default_factory=list)
-
-
 class Respondent:
-    """Fills in questionnaires over one kept connection."""
+    """Fills in questionnaires over a connection that is kept as long as the server keeps it."""
 
-    def __init__(self, port: int, rng: random.Random) -> None:
-        self.connection = HTTPConnection("127.0.0.1", port)
-        self.connection.connect()
-        # Otherwise the system holds back the body of a POST until the headers are acknowledged.
-        self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.rng = rng
-        self.timings = Timings()
+    port: int
+    rng: random.Random
+    pace: float = USUAL_PACE
+    waits_ms: list[float] = field(default_factory=list)
+    connection: HTTPConnection | None = None
 
-    def request(self, method: str, address: str, fields: dict[str, list[str]] | None = None) -> tuple[int, str, str]:
-        """Status, redirect address and body."""
-        body = urlencode(fields, doseq=True) if fields is not None else None
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
+    def request(
+        self, method: str, address: str, body: str | None = None, kind: str = "", *, after: float = 0.0
+    ) -> tuple[int, str, str]:
+        """Status, redirect address and body of a request that comes so many seconds after the one before."""
+        if after > KEPT_SECONDS and self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        headers = _BROWSER | ({"Content-Type": kind} if kind else {})
         started = time.perf_counter()
+        if self.connection is None:
+            self.connection = HTTPConnection("127.0.0.1", self.port)
+            self.connection.connect()
+            # Otherwise the system holds back the body of a POST until the headers are acknowledged.
+            self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection.request(method, address, body, headers)
         response = self.connection.getresponse()
-        text = response.read().decode()
-        elapsed = 1000 * (time.perf_counter() - started)
-        (self.timings.get if method == "GET" else self.timings.post).append(elapsed)
-        return response.status, response.getheader("Location", ""), text
+        content = response.read()
+        self.waits_ms.append(1000 * (time.perf_counter() - started))
+        if response.getheader("Content-Encoding") == "gzip":
+            content = gzip.decompress(content)
+        return response.status, response.getheader("Location", ""), content.decode()
 
-    def complete(self, token: str) -> int:
-        """One form from the welcome page to the thanks; returns how many items were answered."""
-        root = address = f"/q/{token}/"
-        n_items = 0
+    def get(self, address: str, *, after: float = 0.0) -> str:
+        """A page or a file that must be there."""
+        status, _, text = self.request("GET", address, after=after)
+        if status != 200:
+            raise SystemExit(f"GET {_without_secret(address)} answered {status} instead of 200.")
+        return text
+
+    def by_pages(self, token: str) -> int:
+        """One form without scripts, from the welcome page to the thanks; returns how many items were answered."""
+        address = f"/q/{token}/"
+        n_items = n_answers = 0
         for _ in range(200):
-            status, _, html = self.request("GET", address)
-            if status != 200:
-                raise SystemExit(f"GET {address.replace(token, '…')} answered {status} instead of 200.")
-            forms = FormReader(html).forms
+            forms = FormReader(self.get(address)).forms
             if not forms:
                 return n_items
             action, fields, offered, texts = forms[-1]
@@ -127,38 +173,56 @@ class Respondent:
                 sent["action"] = ["next"]
                 sent |= self._choose(offered, texts)
                 n_items += sum(bool(re.fullmatch(r"[A-Z]{2}\d", name)) for name in offered)
-            status, location, _ = self.request("POST", action, sent)
+                n_answers = len(offered)
+            status, location, _ = self.request(
+                "POST", action, urlencode(sent, doseq=True), "application/x-www-form-urlencoded",
+                after=self.pace * max(1, n_answers),
+            )  # fmt: skip
             if status != 303:
-                raise SystemExit(f"POST {action.replace(token, '…')} answered {status} instead of 303.")
-            address = location
-        raise SystemExit(f"The form of {root.replace(token, '…')} did not end after 200 pages.")
+                raise SystemExit(f"POST {_without_secret(action)} answered {status} instead of 303.")
+            address = location.split("#")[0]
+        raise SystemExit("A form did not end after 200 pages.")
 
-    def complete_by_script(self, token: str) -> int:
-        """One form as the page's script fills it in: the welcome, the pages in one file, a delivery for each answer."""
-        status, _, html = self.request("GET", f"/q/{token}/")
+    def by_script(self, token: str) -> int:
+        """One form as the page's script fills it in, on a tablet that has nothing of it yet; the number of items."""
+        html = self.get(f"/q/{token}/")
+        for file in re.findall(r'(?:href|src)="(/static/[^"]+)"', html):
+            self.get(file)
         given = re.search(r'data-state="([^"]+)"', html)
-        if status != 200 or given is None:
-            raise SystemExit(f"The welcome page answered {status}, and holds no state.")
-        state = json.loads(unescape(given[1]))
-        bundle = json.loads(self.request("GET", state["bundles"]["en"])[2])
-        n_items = 0
-        self._deliver(token, [])
+        if given is None:
+            raise SystemExit("The welcome page holds no state.")
+        bundles = json.loads(unescape(given[1]))["bundles"]
+        bundle = json.loads(self.get(bundles["en"]))
+        for address in (bundles["es"], "/q/service-worker.js", "/q/shell/"):
+            self.get(address)
+        self._deliver(token, [], after=self.pace)
+        answers = []
         for sequence, (code, entry) in enumerate(bundle["entries"].items(), start=1):
-            n_items += bool(re.fullmatch(r"[A-Z]{2}\d", code))
             value = self.rng.randint(1, 5) if entry["control"] == "scale" else "SKIPPED"
-            self._deliver(token, [{"item": code, "value": value, "sequence": sequence, "paradata": {"ms": 3000}}])
-        self._deliver(token, [], finish=True)
-        return n_items
+            answers.append({
+                "item": code, "value": value, "sequence": sequence, "language": "en",
+                "client_time": f"2026-01-31T09:30:{sequence % 60:02}.123Z",
+                "paradata": {
+                    "ms": int(1000 * self.pace), "shown": 1, "changed": 0, "portrait": True, "offline": False,
+                    "text": "0123456789abcdef",
+                },
+            })  # fmt: skip
+        # The first waits for the others that are given meanwhile; the review and the finish send at once.
+        together = 1 + int(SEND_AFTER_SECONDS // self.pace)
+        for start in range(0, len(answers), together):
+            self._deliver(token, answers[start : start + together], after=together * self.pace)
+        self._deliver(token, [], finish=True, after=self.pace)
+        self.get(f"/q/{token}/")
+        return sum(bool(re.fullmatch(r"[A-Z]{2}\d", code)) for code in bundle["entries"])
 
-    def _deliver(self, token: str, answers: list[dict[str, object]], **more: object) -> None:
-        body = json.dumps({"language": "en", "answers": answers, **more})
-        started = time.perf_counter()
-        self.connection.request("POST", f"/q/{token}/deliver/", body, {"Content-Type": "application/json"})
-        response = self.connection.getresponse()
-        response.read()
-        self.timings.post.append(1000 * (time.perf_counter() - started))
-        if response.status != 200:
-            raise SystemExit(f"A delivery was answered by {response.status} instead of 200.")
+    def _deliver(self, token: str, answers: list[dict[str, object]], *, after: float, finish: bool = False) -> None:
+        body = {
+            "language": "en", "answers": answers, "finish": finish, "sent_at": "2026-01-31T09:31:00.456Z", "waiting": 0,
+        }  # fmt: skip
+        address = f"/q/{token}/deliver/"
+        status, _, _ = self.request("POST", address, json.dumps(body), "application/json", after=after)
+        if status != 200:
+            raise SystemExit(f"A delivery was answered by {status} instead of 200.")
 
     def _choose(self, offered: dict[str, list[str]], texts: list[str]) -> dict[str, list[str]]:
         chosen = {name: [str(self.rng.randint(20, 60))] for name in texts if not name.endswith("_months")}
@@ -168,25 +232,31 @@ class Respondent:
         return chosen
 
 
+def _without_secret(address: str) -> str:
+    return re.sub(r"/q/[^/]{20,}/", "/q/…/", address)
+
+
 @contextmanager
-def throwaway_database(server: str) -> Iterator[dict[str, str]]:
-    """The environment that points to a database of our own on this server; none for SQLite."""
+def throwaway_database(server: str) -> Iterator[tuple[dict[str, str], str]]:
+    """The environment that points to a database of our own on this server, and its name; nothing for SQLite."""
     if not server:
-        yield {}
+        yield {}, ""
         return
     name = f"healing_bench_{os.getpid()}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     try:
-        yield {"DATABASE_URL": urlunsplit(urlsplit(server)._replace(path=f"/{name}"))}
+        yield {"DATABASE_URL": urlunsplit(urlsplit(server)._replace(path=f"/{name}"))}, name
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
-def running_server(n_forms: int, database: dict[str, str]) -> Iterator[tuple[psutil.Process, int, list[str]]]:
-    """A migrated database with open questionnaires, and gunicorn in front of it: process, port, secrets."""
+def running_server(
+    n_forms: int, database: dict[str, str], *, workers: int
+) -> Iterator[tuple[psutil.Process, int, dict[str, list[str]]]]:
+    """A migrated database with open questionnaires, and gunicorn in front of it: process, port, secrets by version."""
     folder = tempfile.mkdtemp(prefix="healing-survey-bench-")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -209,7 +279,7 @@ def running_server(n_forms: int, database: dict[str, str]) -> Iterator[tuple[psu
         manage("migrate", "--verbosity=0")
         manage("collectstatic", "--noinput", "--verbosity=0")
         tokens = json.loads(manage("shell", "--verbosity=0", "-c", _PREPARE.format(count=n_forms)).splitlines()[-1])
-        command = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py", "--workers", "1"]
+        command = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py", "--workers", str(workers)]
         command += ["--bind", f"127.0.0.1:{port}", "--log-level", "warning", "healing_survey.wsgi:application"]
         server = subprocess.Popen(command, cwd=ROOT, env=environment)
         _wait_for(port, server)
@@ -232,11 +302,15 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
     raise SystemExit("gunicorn did not serve within 30 s.")
 
 
-def cpu_seconds(process: psutil.Process, *, with_postgresql: bool) -> float:
-    """User plus system time of a process, its children (living or not) and, if asked for, of PostgreSQL."""
+def cpu_seconds(process: psutil.Process, *, database: str) -> float:
+    """User plus system time of a process, its children (living or not) and, if named, of a PostgreSQL database."""
     total = 0.0
-    database = [one for one in psutil.process_iter(["name"]) if with_postgresql and one.info["name"] == "postgres"]
-    for one in (process, *process.children(recursive=True), *database):
+    serving = [
+        one
+        for one in psutil.process_iter(["name", "cmdline"])
+        if database and one.info["name"] == "postgres" and database in " ".join(one.info["cmdline"] or [])
+    ]
+    for one in (process, *process.children(recursive=True), *serving):
         times = one.cpu_times()
         total += times.user + times.system + times.children_user + times.children_system
     return total
@@ -249,58 +323,98 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def report(figure: str, value: float, unit: str, n: int, **more: object) -> None:
-    """One figure, one line."""
+    """One figure, one line; with the load of the machine, which CPU time on shared cores depends on."""
     line = {"benchmark": "answer_latency", "figure": figure, "value": round(value, 3), "unit": unit, "n": n, **more}
-    print(json.dumps(line), flush=True)
+    print(json.dumps(line | {"load": round(os.getloadavg()[0], 1)}), flush=True)
+
+
+_Way = Callable[[Respondent, str], int]
+
+
+def measure_cpu(engine: str, address: str, n_forms: int) -> None:
+    """CPU of one completed form, each way, after two forms that warm the server up."""
+    ways: list[tuple[str, str, _Way, float, int]] = [
+        *(("scripted_form", "1.0", Respondent.by_script, pace, BAR_SCRIPTED_CPU_MS) for pace in PACES_SECONDS),
+        ("form_on_pages_of_five", "1.1", Respondent.by_pages, USUAL_PACE, BAR_PAGES_OF_FIVE_CPU_MS),
+        ("form_one_a_page", "1.0", Respondent.by_pages, USUAL_PACE, BAR_ONE_A_PAGE_CPU_MS),
+    ]
+    n_each = n_forms + 2
+    with (
+        throwaway_database(address) as (environment, name),
+        running_server(n_each * len(ways), environment, workers=1) as (server, port, tokens),
+    ):
+        for figure, version, way, pace, bar in ways:
+            own, tokens[version] = tokens[version][:n_each], tokens[version][n_each:]
+            respondent = Respondent(port, random.Random(SEED), pace)
+            for token in own[:2]:
+                way(respondent, token)
+            respondent.waits_ms.clear()
+            before = cpu_seconds(server, database=name)
+            items = {way(respondent, token) for token in own[2:]}
+            cpu_ms = 1000 * (cpu_seconds(server, database=name) - before) / n_forms
+            if items != {N_ITEMS}:
+                raise SystemExit(f"Every form has {N_ITEMS} items, but {sorted(items)} were answered.")
+            more = {"engine": engine, "pace_seconds": pace, "requests": round(len(respondent.waits_ms) / n_forms, 1)}
+            report(f"server_cpu_per_{figure}", cpu_ms, "ms", n_forms, **more, bar=bar, met=cpu_ms <= bar)
+
+
+def measure_waits(engine: str, address: str) -> None:
+    """How long a request takes while so many respondents fill in forms, each request right after the one before."""
+    workers = int(os.environ.get("WEB_WORKERS", "2"))
+    per_respondent = {n: max(1, 8 // n) for n in AT_ONCE}
+    count = sum(n * per_respondent[n] for n in AT_ONCE) + 2
+    with (
+        throwaway_database(address) as (environment, _),
+        running_server(count, environment, workers=workers) as (_, port, tokens),
+    ):
+        kinds: tuple[tuple[str, str, _Way], ...] = (
+            ("scripted", "1.0", Respondent.by_script),
+            ("pages_of_five", "1.1", Respondent.by_pages),
+        )
+        for name, version, way in kinds:
+            warm = Respondent(port, random.Random(SEED))
+            for _ in range(2):
+                way(warm, tokens[version].pop())
+            for n in AT_ONCE:
+                # A pace that keeps the connection: the wait for an answer is measured, not that for a new connection.
+                respondents = [Respondent(port, random.Random(SEED + number), 1.0) for number in range(n)]
+                threads = [
+                    threading.Thread(
+                        target=_fill_in, args=(one, way, [tokens[version].pop() for _ in range(per_respondent[n])])
+                    )
+                    for one in respondents
+                ]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                waits = [wait for one in respondents for wait in one.waits_ms]
+                for share in (0.5, 0.95, 0.99):
+                    figure = f"request_{name}_p{100 * share:.0f}"
+                    report(
+                        figure, percentile(waits, share), "ms", len(waits), engine=engine, at_once=n, workers=workers
+                    )
+
+
+def _fill_in(respondent: Respondent, way: _Way, tokens: list[str]) -> None:
+    for token in tokens:
+        way(respondent, token)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Server CPU and latency of complete patient forms without scripts.")
-    parser.add_argument("--forms", type=int, default=20, help="how many forms are filled in and measured")
-    parser.add_argument("--postgresql", default="", help="address of a local server's maintenance database")
+    parser = argparse.ArgumentParser(description="Server CPU and latency of complete patient forms.")
+    parser.add_argument("--forms", type=int, default=20, help="how many forms are filled in each way for the CPU")
+    parser.add_argument("--postgresql", default=LOCAL_POSTGRESQL, help="a local server's maintenance database")
     options = parser.parse_args()
-    n_forms, n_warm = options.forms, 2
-    engine = "postgresql" if options.postgresql else "sqlite"
-
-    def cpu_so_far() -> float:
-        return cpu_seconds(server, with_postgresql=bool(options.postgresql))
-
-    with (
-        throwaway_database(options.postgresql) as database,
-        running_server(2 * (n_forms + n_warm), database) as (server, port, tokens),
-    ):
-        warm = Respondent(port, random.Random(date(2026, 1, 1).toordinal()))
-        plain, by_script = tokens[: n_forms + n_warm], tokens[n_forms + n_warm :]
-        for token in plain[:n_warm]:
-            warm.complete(token)
-        respondent = Respondent(port, random.Random(20260101))
-        before, started = cpu_so_far(), time.perf_counter()
-        items = {respondent.complete(token) for token in plain[n_warm:]}
-        seconds, cpu = time.perf_counter() - started, cpu_so_far() - before
-        scripted = Respondent(port, random.Random(20260101))
-        for token in by_script[:n_warm]:
-            scripted.complete_by_script(token)
-        scripted.timings = Timings()
-        before = cpu_so_far()
-        items |= {scripted.complete_by_script(token) for token in by_script[n_warm:]}
-        scripted_cpu_ms = 1000 * (cpu_so_far() - before) / n_forms
-    if items != {N_ITEMS}:
-        raise SystemExit(f"Every form has {N_ITEMS} items, but {sorted(items)} were answered.")
-    get, post = respondent.timings.get, respondent.timings.post
-    cpu_ms = 1000 * cpu / n_forms
-    report("server_cpu_per_form", cpu_ms, "ms", n_forms, engine=engine, bar=BAR_CPU_MS, met=cpu_ms <= BAR_CPU_MS)
-    met = scripted_cpu_ms <= BAR_SCRIPTED_CPU_MS
-    bar = BAR_SCRIPTED_CPU_MS
-    report("server_cpu_per_scripted_form", scripted_cpu_ms, "ms", n_forms, engine=engine, bar=bar, met=met)
-    for share in (0.5, 0.95, 0.99):
-        wait = percentile(scripted.timings.post, share)
-        report(f"delivery_p{100 * share:.0f}", wait, "ms", len(scripted.timings.post))
-    report("server_cpu_per_request", 1000 * cpu / (len(get) + len(post)), "ms", len(get) + len(post))
-    report("requests_per_form", (len(get) + len(post)) / n_forms, "requests", n_forms)
-    for name, values in (("get", get), ("post", post)):
-        report(f"{name}_p50", percentile(values, 0.5), "ms", len(values))
-        report(f"{name}_p95", percentile(values, 0.95), "ms", len(values))
-    report("completions", n_forms / seconds, "forms/s", n_forms, clients=1, workers=1)
+    engines = {"sqlite": ""}
+    try:
+        psycopg.connect(options.postgresql, connect_timeout=3).close()
+        engines["postgresql"] = options.postgresql
+    except psycopg.OperationalError:
+        print("No PostgreSQL answers on this machine (make services): only SQLite is measured.", file=sys.stderr)
+    for engine, address in engines.items():
+        measure_cpu(engine, address, options.forms)
+        measure_waits(engine, address)
 
 
 if __name__ == "__main__":
