@@ -29,12 +29,9 @@ def append_events(events: Iterable[AnswerEvent]) -> None:
         If a questionnaire's sequence number is taken already.
     """
     connection = connections[DEFAULT_DB_ALIAS]
-    lines = [_values(_LINE, event, connection) for event in events]
+    values = [value for event in events for value in _values(_LINE, event, connection)]
     with connection.cursor() as cursor:
-        if len(lines) == 1:
-            cursor.execute(_insert(), lines[0])
-        else:
-            cursor.executemany(_insert(), lines)
+        cursor.execute(_insert(len(values) // len(_LINE)), values)
 
 
 def save_answers(administration: Administration) -> None:
@@ -49,11 +46,11 @@ def _values(fields: _Fields, row: models.Model, connection: BaseDatabaseWrapper)
 
 
 @cache
-def _insert() -> str:
+def _insert(n_lines: int) -> str:
     quote = connections[DEFAULT_DB_ALIAS].ops.quote_name
     columns = ", ".join(quote(str(field.column)) for field in _LINE)
-    places = ", ".join(["%s"] * len(_LINE))
-    return f"INSERT INTO {quote(AnswerEvent._meta.db_table)} ({columns}) VALUES ({places})"
+    line = f"({', '.join(['%s'] * len(_LINE))})"
+    return f"INSERT INTO {quote(AnswerEvent._meta.db_table)} ({columns}) VALUES {', '.join([line] * n_lines)}"
 
 
 @cache

@@ -123,7 +123,7 @@
 
   // What was answered in these milliseconds is sent together: it is on the disk already, and a waiting room asks the
   // server half as often. Whoever leaves the page, reviews or finishes sends at once.
-  const SEND_AFTER = 3_000;
+  const SEND_AFTER = 5_000;
   let soon = null;
   const sendSoon = () => { soon ??= setTimeout(flush, SEND_AFTER); };
 
