@@ -11,4 +11,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healing_survey.settings.embedde
 app = Celery("healing_survey")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 # The statistics libraries take seconds to load: a process that only scores, or only beats, says so and starts at once.
-app.autodiscover_tasks([*env.words("TASK_PACKAGES", default="scoring,analysis"), "studies"])
+app.autodiscover_tasks([*env.words("TASK_PACKAGES", default="scoring,analysis"), "studies", "instruments"])

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from instruments.clinician_form import clinician_forms
 from instruments.codes import link_fields
 from instruments.definitions import Instrument, Role
 from instruments.models import Administration, hash_token, new_token
@@ -158,6 +159,12 @@ def enrol_day_list(*, access: StudyAccess, plan: DayPlan, actor: User, now: date
         ],
         batch_size=CHUNK,
     )
+    forms = clinician_forms(
+        study=study,
+        instrument=version.instrument,
+        visits=[(dyad, visit.form) for dyad, visit in zip(dyads, visits, strict=True)],
+        now=now,
+    )
     tokens = [{role: new_token() for role in Role} for _ in visits]
     expires_at = now + timedelta(days=study.link_valid_days)
     Administration.objects.bulk_create(
@@ -166,7 +173,7 @@ def enrol_day_list(*, access: StudyAccess, plan: DayPlan, actor: User, now: date
                 visit=visit,
                 role=role,
                 instrument_version=version,
-                form=visit.form,
+                form=forms[visit.dyad_id] if role == Role.CLINICIAN else visit.form,
                 token_hash=hash_token(token),
                 **link_fields(token),
                 expires_at=expires_at,

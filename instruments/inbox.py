@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.crypto import salted_hmac
 
 from instruments.definitions import Role
@@ -54,12 +54,20 @@ class Inbox:
     n_done: int
 
 
+def ratings_wanted() -> "QuerySet[Administration]":
+    """The clinician forms about patients who take part; nobody rates a patient who has declined."""
+    declined = Administration.objects.filter(visit=OuterRef("visit"), role=Role.PATIENT, status=Status.DECLINED)
+    rows: QuerySet[Administration] = Administration.objects.filter(
+        ~Exists(declined), role=Role.CLINICIAN, visit__non_participation=None
+    )
+    return rows
+
+
 def ratings_of(user: User, access: StudyAccess) -> "QuerySet[Administration]":
     """The clinician forms about this person's own patients, oldest visit first. No answer is among what is read."""
-    own: QuerySet[Administration] = (
-        Administration.objects.filter(
-            role=Role.CLINICIAN, visit__dyad__study=access.study, visit__dyad__clinician__user=user
-        )
+    own = (
+        ratings_wanted()
+        .filter(visit__dyad__study=access.study, visit__dyad__clinician__user=user)
         .select_related("visit__dyad__patient", "visit__dyad__clinician__site", "visit__wave")
         .defer("answers")
     )

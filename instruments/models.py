@@ -15,7 +15,8 @@ from django.utils.translation import pgettext_lazy
 from instruments.definitions import Instrument, Role
 from instruments.questionnaire import Questionnaire
 from instruments.released import released_instrument
-from studies.models import ConsentText, Device, Study, Visit
+from studies.leases import Leased, LeaseQuerySet
+from studies.models import Clinician, ConsentText, Device, Dyad, Study, Visit
 from studies.scope import ScopedManager
 
 
@@ -303,6 +304,109 @@ class Consent(models.Model):
         """Add the row; there is no changing one."""
         kwargs["force_insert"] = True
         super().save(*args, **kwargs)
+
+
+class FormDrawManager(ScopedManager["FormDraw"]):
+    study_path, site_path = "clinician__site__study", "clinician__site"
+
+
+class FormDraw(models.Model):
+    """Which of a clinician's patients get the long form from the clinician: drawn once, before the first visit.
+
+    `places` are the numbers, counted from 1 in the order in which patients come, that were drawn of `n_planned`.
+    """
+
+    clinician = models.OneToOneField(Clinician, on_delete=models.CASCADE, related_name="form_draw")
+    seed = models.BigIntegerField()
+    n_planned = models.PositiveSmallIntegerField()
+    places = models.JSONField()
+    n_taken = models.PositiveIntegerField(default=0)
+    drawn_at = models.DateTimeField()
+
+    objects = FormDrawManager()
+
+    class Meta:
+        verbose_name = _("draw of long forms")
+        verbose_name_plural = _("draws of long forms")
+
+    def __str__(self) -> str:
+        return f"draw of clinician {self.clinician_id}"
+
+
+class DrawnFormManager(ScopedManager["DrawnForm"]):
+    study_path, site_path = "dyad__study", "dyad__clinician__site"
+
+
+class DrawnForm(models.Model):
+    """What the draw gave one dyad, at its first visit and for good."""
+
+    dyad = models.OneToOneField(Dyad, on_delete=models.CASCADE, related_name="drawn_form")
+    draw = models.ForeignKey(FormDraw, on_delete=models.CASCADE, related_name="drawn")
+    place = models.PositiveIntegerField()
+    is_long = models.BooleanField()
+
+    objects = DrawnFormManager()
+
+    class Meta:
+        verbose_name = _("drawn form")
+        verbose_name_plural = _("drawn forms")
+        constraints = [models.UniqueConstraint(fields=["draw", "place"], name="place_in_draw_once")]
+
+    def __str__(self) -> str:
+        return f"place {self.place} of draw {self.draw_id}"
+
+
+class ReminderMailQuerySet(LeaseQuerySet):
+    """Mails to send."""
+
+    def unfinished(self) -> Self:
+        """Those that no mail server was asked to take: what was handed over may have arrived, and never goes again."""
+        return self.filter(sending_at=None)
+
+
+class ReminderMail(Leased):
+    """One clinician's mail of one day: the row is claimed before anything is sent, so there is one a day at most."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    made_at = models.DateTimeField()
+    sending_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+
+    objects = models.Manager.from_queryset(ReminderMailQuerySet)()
+
+    class Meta:
+        verbose_name = _("reminder by e-mail")
+        verbose_name_plural = _("reminders by e-mail")
+        constraints = [models.UniqueConstraint(fields=["user", "day"], name="one_reminder_mail_a_day")]
+
+    def __str__(self) -> str:
+        return f"reminder to {self.user_id} on {self.day}"
+
+
+class ReminderManager(ScopedManager["Reminder"]):
+    study_path, site_path = "administration__visit__dyad__study", "administration__visit__dyad__clinician__site"
+
+
+class Reminder(models.Model):
+    """The first or second reminder of one questionnaire, and the mail that carries it."""
+
+    administration = models.ForeignKey(Administration, on_delete=models.CASCADE, related_name="reminders")
+    number = models.PositiveSmallIntegerField()
+    mail = models.ForeignKey(ReminderMail, on_delete=models.CASCADE, related_name="reminders")
+
+    objects = ReminderManager()
+
+    class Meta:
+        verbose_name = _("reminder")
+        verbose_name_plural = _("reminders")
+        constraints = [
+            models.UniqueConstraint(fields=["administration", "number"], name="each_reminder_once"),
+            models.CheckConstraint(condition=models.Q(number__in=[1, 2]), name="first_or_second_reminder"),
+        ]
+
+    def __str__(self) -> str:
+        return f"reminder {self.number} of {self.administration_id}"
 
 
 class PaperEntryManager(ScopedManager["PaperEntry"]):

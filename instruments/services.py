@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from instruments.answer_log import append_events, save_answers
 from instruments.catalogue.reader import parse_instrument
+from instruments.clinician_form import clinician_forms
 from instruments.codes import link_fields
 from instruments.definitions import Answer, Item, Role
 from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token
@@ -157,13 +158,14 @@ def create_visit(
     visit = Visit.objects.create(
         dyad=dyad, wave=wave, form=form, visit_date=visit_date, created_at=now, request_key=request_key
     )
+    forms = clinician_forms(study=dyad.study, instrument=instrument_version.instrument, visits=[(dyad, form)], now=now)
     tokens = {role: new_token() for role in Role}
     Administration.objects.bulk_create(
         Administration(
             visit=visit,
             role=role,
             instrument_version=instrument_version,
-            form=form,
+            form=forms[dyad.pk] if role == Role.CLINICIAN else form,
             token_hash=hash_token(token),
             **link_fields(token),
             expires_at=now + timedelta(days=link_valid_days),

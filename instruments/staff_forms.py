@@ -62,7 +62,12 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             "default_form",
             "languages",
             "consent",
+            "clinician_form",
+            "n_full_form_patients",
+            "n_planned_patients",
             "link_valid_days",
+            "first_reminder_days",
+            "second_reminder_days",
             "status",
             "keeps_identifiers",
             "is_synthetic",
@@ -96,6 +101,8 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
         )
         self.fields["code"].help_text = _("Short, for example HEAL26. It stands in addresses and file names.")
         self.fields["link_valid_days"].min_value = 1  # type: ignore[attr-defined]
+        if self.instance.pk is None:
+            self.initial["clinician_form"] = Study.ClinicianForm.SOME
         is_new = self.instance.pk is None
         if is_new:
             self.initial["languages"] = list(languages)
@@ -152,6 +159,12 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        n_long, n_planned = cleaned.get("n_full_form_patients"), cleaned.get("n_planned_patients")
+        if n_long is not None and n_planned is not None and not 1 <= n_long <= n_planned:
+            self.add_error("n_full_form_patients", _("Draw at least one patient, and at most as many as are planned."))
+        first, second = cleaned.get("first_reminder_days"), cleaned.get("second_reminder_days")
+        if first is not None and second is not None and second <= first:
+            self.add_error("second_reminder_days", _("The second reminder comes after the first. Write more days."))
         version = self.versions.get(cleaned.get("instrument", ""))
         if version is not None:
             self.instance.instrument_code, self.instance.instrument_version = version.code, version.version

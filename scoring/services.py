@@ -16,8 +16,8 @@ from instruments.definitions import Answer, Instrument, Role
 from instruments.models import Administration, instrument_with_hash
 from scoring.models import DyadScore, GapReference, ScoringRequest
 from scoring.rules import batch
+from scoring.rules.dyad import DyadScoring, RatedForm, common_form, score_dyad, score_dyad_of_two_lengths
 from scoring.rules.dyad import GapReference as Reference
-from scoring.rules.dyad import RatedForm, score_dyad
 from scoring.rules.layout import FormLayout, form_layouts
 from scoring.rules.records import Record, dyad_record, dyad_records
 from studies.models import Study, Visit
@@ -56,8 +56,21 @@ class VisitForms:
     wave_id: int
     visit_date: date
     dyad_code: str
-    form: str
+    visit_form: str
     finished: Mapping[Role, CompletedForm]  # at least one
+
+    @property
+    def is_of_two_lengths(self) -> bool:
+        """Whether the two roles answered different forms, as clinicians do where the study asks them for less."""
+        return len({form.form for form in self.finished.values()}) == 2
+
+    @property
+    def form(self) -> str:
+        """On which form the two are compared: the one that both answered; of two lengths, the shorter inside it."""
+        answered = sorted({form.form for form in self.finished.values()})
+        if len(answered) == 1:
+            return answered[0]
+        return common_form(_layouts(self.instrument), *answered) or self.visit_form
 
     @property
     def instrument(self) -> Instrument:
@@ -169,7 +182,8 @@ def _note_failure(visit_id: int, *, owner: str, error: Exception, now: datetime)
 
 
 def _scored_alone(forms: VisitForms, *, now: datetime) -> DyadScore:
-    scoring = score_dyad(
+    score: Callable[..., DyadScoring] = score_dyad_of_two_lengths if forms.is_of_two_lengths else score_dyad
+    scoring = score(
         _layouts(forms.instrument),
         patient=forms.rated(Role.PATIENT),
         clinician=forms.rated(Role.CLINICIAN),
@@ -210,9 +224,9 @@ def rescore_study(*, study: Study, clock: Clock, progress: Callable[[int], None]
 
 
 def _scored_together(visits: Sequence[VisitForms], *, now: datetime) -> list[DyadScore]:
-    """The vectorised twin of `_scored_alone`, form by form."""
-    scores: list[DyadScore] = []
-    in_groups = sorted(visits, key=_group)
+    """The vectorised twin of `_scored_alone`, form by form; dyads of two lengths have no place in it."""
+    scores = [_scored_alone(one, now=now) for one in visits if one.is_of_two_lengths]
+    in_groups = sorted((one for one in visits if not one.is_of_two_lengths), key=_group)
     for (study_id, _, form), members in groupby(in_groups, key=_group):
         group = list(members)
         instrument = group[0].instrument
@@ -277,7 +291,7 @@ def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
                 wave_id=wave_id,
                 visit_date=visit_date,
                 dyad_code=dyad_code,
-                form=form,
+                visit_form=form,
                 finished=finished[pk],
             )
 

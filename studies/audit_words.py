@@ -67,6 +67,7 @@ ACTIONS: dict[str, str | Promise] = {
     "tablet back": _("Tablet back at the front desk"),
     "cannot rate": _("Clinician cannot rate the patient"),
     "rate after all": _("Clinician rates the patient after all"),
+    "remind clinician": _("Clinician reminded by e-mail"),
     "private label": _("Private label set or taken away"),
     "import responses": _("Answers imported"),
     "export dyads": _("Dyads exported"),

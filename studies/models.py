@@ -30,6 +30,11 @@ class Study(models.Model):
         HERE = "here", _("Asked here, before the first question")
         OUTSIDE = "outside", _("Taken outside this platform, for example on paper")
 
+    class ClinicianForm(models.TextChoices):
+        SAME = "same", _("The patient's form")
+        SHORT = "short", _("The short form")
+        SOME = "some", _("The short form; the patient's form about some patients, drawn at random")
+
     code = models.CharField(_("code"), max_length=30, unique=True, validators=[code_validator])
     title = models.CharField(_("title"), max_length=200)
     is_synthetic = models.BooleanField(
@@ -42,6 +47,21 @@ class Study(models.Model):
         _("days a link stays open"), default=30, help_text=_("A questionnaire can be answered until then.")
     )
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.OPEN)
+    clinician_form = models.CharField(
+        _("clinicians answer"), max_length=10, choices=ClinicianForm, default=ClinicianForm.SAME
+    )
+    n_full_form_patients = models.PositiveSmallIntegerField(
+        _("patients drawn for each clinician"),
+        default=3,
+        help_text=_("About them the clinician answers the long form."),
+    )
+    n_planned_patients = models.PositiveSmallIntegerField(
+        _("patients planned for each clinician"),
+        default=20,
+        help_text=_(
+            "The draw is among that many; later patients get the short form. Fixed at a clinician's first visit."
+        ),
+    )
     first_reminder_days = models.PositiveSmallIntegerField(
         _("first reminder to the clinician, days after the visit was made"),
         null=True,

@@ -30,6 +30,16 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CATALOGUE_FILE = Path(__file__).resolve().parents[1] / "instruments" / "catalogue" / "healing-relationships-1.0.yaml"
 
 
+#: What the form of a study's settings sends about its clinicians where nothing is changed.
+CLINICIAN_SETTINGS = {
+    "clinician_form": "same",
+    "n_full_form_patients": "3",
+    "n_planned_patients": "20",
+    "first_reminder_days": "3",
+    "second_reminder_days": "7",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyKit:
     """A study with everything that a visit needs."""

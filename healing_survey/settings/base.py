@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dj_database_url
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
@@ -184,6 +185,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "inte
 CELERY_TASK_QUEUES = (Queue("scoring"), Queue("analysis"))
 CELERY_TASK_DEFAULT_QUEUE = "scoring"
 CELERY_TASK_ROUTES = {"analysis.tasks.*": {"queue": "analysis"}}
+CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "send scoring that is due": {"task": "scoring.tasks.sweep_scoring", "schedule": 3.0, "options": {"expires": 3}},
@@ -201,6 +203,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "studies.tasks.send_sign_in_links",
         "schedule": 20.0,
         "options": {"expires": 20},
+    },
+    # In working hours of the installation's time zone; a mail that failed goes with the next hour's.
+    "remind clinicians": {
+        "task": "instruments.tasks.send_reminders",
+        "schedule": crontab(minute="17", hour="7-18"),
+        "options": {"expires": 3600},
     },
     "note the end of the audit trail": {"task": "studies.tasks.anchor_audit", "schedule": 6 * 3600.0},
 }

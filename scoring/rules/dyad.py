@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from instruments.definitions import ScoringRules
 from scoring.rules.form import FormScore, Score, read_answers, score_codes, scores_of
@@ -159,6 +159,49 @@ def score_dyad(
         notes=_notes(rules, months_known=months_known, visits=visits),
         gaps=gaps,
         profile=profile,
+    )
+
+
+def common_form(layouts: Mapping[str, FormLayout], one: str, other: str) -> str | None:
+    """The form on which two can be compared: the shorter, if all its items are on the longer; None if they are not."""
+    shorter, longer = sorted((one, other), key=lambda form: len(layouts[form].items))
+    return shorter if set(layouts[shorter].items) <= set(layouts[longer].items) else None
+
+
+def score_dyad_of_two_lengths(
+    layouts: Mapping[str, FormLayout],
+    *,
+    patient: RatedForm,
+    clinician: RatedForm,
+    days_apart: float | None,
+    months_known: float | None,
+    visits: int | None,
+    references: Mapping[str, GapReference] | None = None,
+) -> DyadScoring:
+    """Score each role on its own form, and compare the two on the form that both answered whole.
+
+    For studies whose clinicians answer the short form by design: of the longer form only the shorter one's items are
+    compared, so both sides of the comparison have one length, as the rules ask. Two forms of which neither holds the
+    other stay `FORMS_DIFFER`. Parameters and errors as `score_dyad`.
+    """
+    for rated in (patient, clinician):
+        _layout_of(layouts, rated)
+    common = common_form(layouts, patient.form, clinician.form)
+    compared = score_dyad(
+        layouts,
+        patient=replace(patient, form=common or patient.form),
+        clinician=replace(clinician, form=common or clinician.form),
+        days_apart=days_apart,
+        months_known=months_known,
+        visits=visits,
+        references=references,
+    )
+    patient_codes = read_answers(layouts[patient.form], patient.answers)
+    clinician_codes = read_answers(layouts[clinician.form], clinician.answers)
+    return replace(
+        compared,
+        patient=_form_score(layouts, patient, patient_codes),
+        clinician=_form_score(layouts, clinician, clinician_codes),
     )
 
 

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from studies.models import AuditEvent, Clinician, Member, Site, Study, Wave
-from tests.factories import StudyKit, make_member, make_study, make_user, make_visit
+from tests.factories import CLINICIAN_SETTINGS, StudyKit, make_member, make_study, make_user, make_visit
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +37,7 @@ def test_a_new_study_is_in_preparation_until_everything_is_there(kit: StudyKit) 
     client.force_login(founder)
     data = {"code": "NEXT", "title": "New", "instrument": "healing-relationships 1.0", "default_form": "short"}
     data |= {"languages": ["en", "es"], "consent": "outside"}
-    assert client.post(reverse("study_new"), data | {"link_valid_days": "30"}).status_code == 302
+    assert client.post(reverse("study_new"), data | {"link_valid_days": "30", **CLINICIAN_SETTINGS}).status_code == 302
     study = Study.objects.get(code="NEXT")
     assert study.status == Study.Status.DRAFT
 
@@ -82,6 +82,7 @@ def settings_data(**changed: str) -> dict[str, str]:
         "languages": ["en", "es"],
         "consent": "outside",
         "link_valid_days": "30",
+        **CLINICIAN_SETTINGS,
         "status": "open",
         **changed,
     }

@@ -18,7 +18,16 @@ from instruments.definitions import Role
 from instruments.models import Administration, InstrumentVersion
 from instruments.services import reissue_link
 from studies.models import AuditEvent, Dyad, Member, Patient, Study, Visit, Wave
-from tests.factories import StudyKit, administration_of, answer, finish, make_member, make_study, make_visit
+from tests.factories import (
+    CLINICIAN_SETTINGS,
+    StudyKit,
+    administration_of,
+    answer,
+    finish,
+    make_member,
+    make_study,
+    make_visit,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -273,6 +282,7 @@ def test_settings_are_saved_and_traced(kit: StudyKit, admin: Client) -> None:
         "languages": ["en", "es"],
         "consent": "outside",
         "link_valid_days": "10",
+        **CLINICIAN_SETTINGS,
         "status": "closed",
         "why": "the study is over",
     }
@@ -297,6 +307,7 @@ def test_bad_settings_are_refused(kit: StudyKit, admin: Client, field: str, valu
         "languages": ["en", "es"],
         "consent": "outside",
         "link_valid_days": "30",
+        **CLINICIAN_SETTINGS,
         "status": "open",
         "why": "asked for by the ethics board",
     } | {field: value}
@@ -318,6 +329,7 @@ def test_what_data_rest_on_is_fixed_once_there_is_a_visit(kit: StudyKit, admin: 
         "languages": ["en", "es"],
         "consent": "outside",
         "link_valid_days": "30",
+        **CLINICIAN_SETTINGS,
         "status": "open",
         "why": "asked for by the ethics board",
         "is_synthetic": "on",

@@ -19,7 +19,7 @@ from django.urls import reverse
 from studies import audit
 from studies.audit_chain import GENESIS, Anchor, ChainLine, chain_problems, line_hash
 from studies.models import AuditEvent, AuditHead, AuditNote, Member, Site
-from tests.factories import NOW, PASSWORD, StudyKit, make_member, make_study, make_user
+from tests.factories import CLINICIAN_SETTINGS, NOW, PASSWORD, StudyKit, make_member, make_study, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -252,6 +252,7 @@ def test_a_change_of_settings_says_what_was_and_what_is(kit: StudyKit) -> None:
         "languages": ["en", "es"],
         "consent": "outside",
         "link_valid_days": "10",
+        **CLINICIAN_SETTINGS,
         "status": "open",
         "why": "a better name",
     }

@@ -12,7 +12,7 @@ from django.utils import translation
 from studies import setup
 from studies.models import AuditEvent, Clinician, Member, Site, Study, Wave
 from studies.templatetags.staff import coefficient, figure, p_value, percent, share_bar
-from tests.factories import PASSWORD, StudyKit, make_member, make_study, make_user
+from tests.factories import CLINICIAN_SETTINGS, PASSWORD, StudyKit, make_member, make_study, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -107,6 +107,7 @@ def test_setting_up_a_study_from_nothing(kit: StudyKit) -> None:
         "languages": ["en", "es"],
         "consent": "outside",
         "link_valid_days": "14",
+        **CLINICIAN_SETTINGS,
         "status": "open",
     }
     created = client.post(reverse("study_new"), study)
@@ -135,8 +136,15 @@ def test_setting_up_a_study_from_nothing(kit: StudyKit) -> None:
 def test_a_study_cannot_be_called_new_or_share_a_code(kit: StudyKit) -> None:
     """The code stands in addresses: it must not be taken, nor be a page's own."""
     client = signed_in(make_user("root", is_superuser=True))
-    data = {"title": "T", "instrument": "healing-relationships 1.0", "default_form": "full", "link_valid_days": "30"}
-    data |= {"languages": ["en", "es"], "consent": "outside"}
+    data = {
+        "title": "T",
+        "instrument": "healing-relationships 1.0",
+        "default_form": "full",
+        "link_valid_days": "30",
+        "languages": ["en", "es"],
+        "consent": "outside",
+        **CLINICIAN_SETTINGS,
+    }
     for code in ("new", "OWN", "a/b", "", "x" * 31):
         response = client.post(reverse("study_new"), data | {"code": code, "status": "open"})
         assert response.status_code == 422
@@ -201,6 +209,7 @@ def test_a_bad_entry_is_refused_beside_its_field(
                 "languages": ["en", "es"],
                 "consent": "outside",
                 "link_valid_days": "30",
+                **CLINICIAN_SETTINGS,
                 "status": "open",
             },
             "code",
