@@ -8,7 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import count as counted_from
 from itertools import islice
@@ -28,6 +28,7 @@ from studies import audit
 from studies.access import StudyAccess
 from studies.models import Clinician, Dyad, NonParticipation, Patient, Study, Visit, Wave, code_validator
 from studies.scope import beyond_sites
+from studies.windows import VisitMade, days_after_first, proposed_wave
 
 Value = TypeVar("Value")
 
@@ -62,6 +63,8 @@ class PlannedVisit:
     form: str
     day: date
     at: str  # the appointment's time, "09:30" or blank
+    is_wave_said: bool = True  # by the list, and not proposed
+    outside_window_days: int | None = None  # days after the first visit, where the wave's window does not hold them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,44 +392,45 @@ class _Checker:
             self.clinicians.setdefault(clinician.code, []).append(clinician)
 
     def check(self, lines: Iterable[_Line]) -> None:
+        read = [visit for line in lines if (visit := self._line(line)) is not None]
+        made = self._visits_made(read)
         planned: list[PlannedVisit] = []
         first_line: dict[tuple[int, str, int], int] = {}
-        for line in lines:
-            visit = self._line(line)
-            if visit is None:
-                continue
+        for one in read:
+            visit = self._in_wave(one, made.get((one.clinician.pk, one.patient_code), []))
             key = (visit.clinician.pk, visit.patient_code, visit.wave.pk)
             if visit.patient_code and key in first_line:
                 kind = _("the same patient with the same clinician as on line %(n)d") % {"n": first_line[key]}
-                self.plan.problem(line.number, "patient", kind, _("Delete one of the two lines."))
+                self.plan.problem(visit.line, "patient", kind, _("Delete one of the two lines."))
                 continue
-            first_line[key] = line.number
+            first_line[key] = visit.line
             planned.append(visit)
         stored = _stored_patients((one.clinician.site_id, one.patient_code) for one in planned)
-        made = self._visits_made(planned)
         for one in planned:
-            if (one.clinician.pk, one.patient_code, one.wave.pk) in made:
+            visits = made.get((one.clinician.pk, one.patient_code), [])
+            if any(visit.wave_id == one.wave.pk for visit in visits):
                 kind = _("this patient has a visit with this clinician at this wave already")
                 self.plan.problem(one.line, "patient", kind, _("Delete the line, or choose another wave."))
             is_new = (one.clinician.site_id, one.patient_code) not in stored
-            self.plan.visits.append(
-                PlannedVisit(
-                    line=one.line,
-                    clinician=one.clinician,
-                    patient_code=one.patient_code,
-                    is_new_patient=is_new,
-                    wave=one.wave,
-                    form=one.form,
-                    day=one.day,
-                    at=one.at,
-                )
-            )
+            self.plan.visits.append(replace(one, is_new_patient=is_new))
 
-    def _visits_made(self, planned: Sequence[PlannedVisit]) -> set[tuple[int, str, int]]:
-        made: set[tuple[int, str, int]] = set()
+    def _in_wave(self, visit: PlannedVisit, made: Sequence[VisitMade]) -> PlannedVisit:
+        """The visit in the wave that the list names, or that the windows propose; and whether it is within it."""
+        wave = visit.wave
+        if not visit.is_wave_said:
+            wave = proposed_wave(list(self.waves.values()), day=visit.day, made=made) or wave
+        days = days_after_first(visit.day, made)
+        return replace(visit, wave=wave, outside_window_days=None if wave.takes(days) else days)
+
+    def _visits_made(self, planned: Sequence[PlannedVisit]) -> dict[tuple[int, str], list[VisitMade]]:
+        """The visits that are there already of each clinician (id) and patient (code)."""
+        made: dict[tuple[int, str], list[VisitMade]] = {}
         for codes in _chunks(sorted({one.patient_code for one in planned if one.patient_code})):
-            rows = Visit.objects.filter(dyad__study=self.study, dyad__patient__code__in=codes)
-            made |= set(rows.order_by().values_list("dyad__clinician", "dyad__patient__code", "wave"))
+            rows = Visit.objects.filter(dyad__study=self.study, dyad__patient__code__in=codes).order_by()
+            for clinician, code, wave, day in rows.values_list(
+                "dyad__clinician", "dyad__patient__code", "wave", "visit_date"
+            ):
+                made.setdefault((clinician, code), []).append(VisitMade(wave_id=wave, day=day))
         return made
 
     def _line(self, line: _Line) -> PlannedVisit | None:
@@ -463,6 +467,7 @@ class _Checker:
             form=form,
             day=day,
             at=at,
+            is_wave_said=bool(values.get("wave")),
         )
 
     def _clinician(self, line: _Line) -> Clinician | None:

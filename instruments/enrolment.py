@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from instruments.services import CreatedVisit, create_visit, dyad_between, new_patient_code, study_instrument_version
 from studies import audit
 from studies.models import Clinician, Patient, Study, Visit, Wave
+from studies.windows import VisitMade, proposed_wave
 
 
 class EnrolmentRefused(Exception):
@@ -32,7 +33,7 @@ def enrol_visit(
     *,
     study: Study,
     clinician: Clinician,
-    wave: Wave,
+    wave: Wave | None,
     form: str,
     patient_code: str,
     visit_date: date,
@@ -42,7 +43,8 @@ def enrol_visit(
 ) -> CreatedVisit:
     """A visit of one patient with one clinician, with the secrets of both links.
 
-    A blank `patient_code` makes a new patient under a fresh study code. `request_key` names the form that asks:
+    A blank `patient_code` makes a new patient under a fresh study code; without a `wave` the windows of the waves say
+    which (`studies.windows.proposed_wave`). `request_key` names the form that asks:
     however often and however quickly it is sent, it makes one visit.
 
     Raises
@@ -78,7 +80,7 @@ def _enrol(
     *,
     study: Study,
     clinician: Clinician,
-    wave: Wave,
+    wave: Wave | None,
     form: str,
     patient_code: str,
     visit_date: date,
@@ -99,7 +101,11 @@ def _enrol(
     dyad, _is_new = dyad_between(
         study=study, clinician=clinician, patient_code=patient_code or new_patient_code(clinician)
     )
-    if Visit.objects.filter(dyad=dyad, wave=wave).exists():
+    made = [VisitMade(wave_id=one.wave_id, day=one.visit_date) for one in dyad.visits.all()]
+    wave = wave or proposed_wave(list(study.waves.all()), day=visit_date, made=made)
+    if wave is None:
+        raise EnrolmentRefused("wave", _("This study has no wave yet. Its admin can add one."))
+    if any(one.wave_id == wave.pk for one in made):
         raise EnrolmentRefused(
             "patient_code",
             _("This patient has a visit with this clinician at this wave already. Choose another wave."),

@@ -311,7 +311,11 @@ class VisitForm(forms.Form):
     def __init__(self, *args: Any, access: StudyAccess, instrument: Instrument, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["clinician"].queryset = access.clinicians  # type: ignore[attr-defined]
-        self.fields["wave"].queryset = access.study.waves.all()  # type: ignore[attr-defined]
+        waves = access.study.waves.all()
+        self.fields["wave"].queryset = waves  # type: ignore[attr-defined]
+        if any(wave.has_window for wave in waves):
+            self.fields["wave"].required = False
+            self.fields["wave"].empty_label = _("the one whose window the day is in")  # type: ignore[attr-defined]
         self.fields["form"].choices = form_choices([instrument])  # type: ignore[attr-defined]
         self.helper = crispy_helper(gettext_lazy("Create the visit"))
 

@@ -8,7 +8,7 @@ import segno
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.db import IntegrityError
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -46,6 +46,7 @@ from studies.forms import refuse_what_is_there_by_now
 from studies.models import Study, Visit, Wave
 from studies.paging import page_of
 from studies.scope import lifted
+from studies.windows import days_outside
 
 VISITS_PER_PAGE = 50
 
@@ -295,9 +296,9 @@ def visits_of(access: StudyAccess) -> "QuerySet[Visit]":
 
 def with_what_a_list_shows(visits: "QuerySet[Visit]") -> "QuerySet[Visit]":
     """With patient, clinician, site, wave and both questionnaires."""
-    return visits.select_related(
-        "dyad__patient", "dyad__clinician__site", "wave", "non_participation"
-    ).prefetch_related("administrations")
+    firsts = Visit.objects.filter(dyad=OuterRef("dyad")).order_by("visit_date").values("visit_date")[:1]
+    rows = visits.select_related("dyad__patient", "dyad__clinician__site", "wave", "non_participation")
+    return rows.annotate(first_day=Subquery(firsts)).prefetch_related("administrations")
 
 
 def _owes_a_form() -> Q:
@@ -310,8 +311,10 @@ def _owes_a_form() -> Q:
 def _visit_row(visit: Visit) -> dict[str, Any]:
     by_role = {administration.role: administration for administration in visit.administrations.all()}
     now = timezone.now()
+    days = (visit.visit_date - visit.first_day).days  # type: ignore[attr-defined]  # annotated by the list's query
     return {
         "visit": visit,
+        "outside_window_days": None if visit.wave.takes(days) else days,
         "is_declined": any(one.is_declined for one in by_role.values()),
         "questionnaires": [(by_role.get(role), role in by_role and by_role[role].is_expired(now=now)) for role in Role],
     }
@@ -322,6 +325,7 @@ def _links_page(request: HttpRequest, access: StudyAccess, created: CreatedVisit
     tokens = ((Role.PATIENT, created.patient_token), (Role.CLINICIAN, created.clinician_token))
     links = [_link(request, role, token, expires[role]) for role, token in tokens]
     context = _context(access, "visits") | {"links": links, "visit": created.visit, "is_new": True}
+    context["outside_window_days"] = days_outside(created.visit)
     return render(request, "instruments/staff_links.html", context)
 
 

@@ -507,6 +507,14 @@ class Wave(models.Model):
     def __str__(self) -> str:
         return self.label
 
+    @property
+    def has_window(self) -> bool:
+        return self.from_days is not None or self.to_days is not None
+
+    def takes(self, days: int) -> bool:
+        """Whether a visit so many days after the dyad's first one is within the window; any day where there is none."""
+        return (self.from_days or 0) <= days and (self.to_days is None or days <= self.to_days)
+
 
 class VisitManager(ScopedManager["Visit"]):
     study_path, site_path = "dyad__study", "dyad__clinician__site"
