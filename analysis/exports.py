@@ -97,7 +97,10 @@ def _columns(study: Study, instrument: Instrument) -> list[tuple[str, str]]:
         ]
     columns += [
         ("eligible", "1: the two forms may be compared; 0: they may not"),
-        ("ineligible_reasons", "why not, joined by |"),
+        (
+            "ineligible_reasons",
+            "why not, joined by |; PATIENT_WITHDREW, CLINICIAN_WITHDREW: takes part no more",
+        ),
         ("notes", "what to know about the dyad, joined by |"),
     ]
     score_ids = _score_ids(instrument)

@@ -21,6 +21,8 @@ REASONS: Mapping[str, Promise] = {
     Reason.FLAT_PROFILE: _("not defined: one value in every component"),
 }
 INELIGIBILITIES: Mapping[str, Promise] = {
+    "PATIENT_WITHDREW": _("the patient has withdrawn"),
+    "CLINICIAN_WITHDREW": _("the clinician has withdrawn"),
     Ineligibility.PATIENT_FORM_MISSING: _("the patient's form is not finished"),
     Ineligibility.CLINICIAN_FORM_MISSING: _("the clinician's form is not finished"),
     Ineligibility.FORMS_DIFFER: _("the two forms have different lengths"),

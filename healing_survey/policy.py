@@ -142,6 +142,10 @@ POLICY: dict[str, Rule] = {
     "device_revoke": role(*MANAGES_VISITS),
     "device_noted": role(*MANAGES_VISITS),
     "hand_over_take_back": role(*MANAGES_VISITS),
+    "withdrawals": role(*MANAGES_VISITS),
+    "withdrawal_new": role(*MANAGES_VISITS),
+    "patient_erase": role(*MANAGES_STUDY),
+    "clinician_erase": role(*MANAGES_STUDY),
     # who patients are
     "identifiers": IDENTIFIERS,
     "identifiers_show": IDENTIFIERS,

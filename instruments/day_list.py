@@ -26,7 +26,7 @@ from instruments.models import Administration, hash_token, new_token
 from instruments.services import CreatedVisit, fresh_patient_code, study_instrument_version
 from studies import audit
 from studies.access import StudyAccess
-from studies.models import Clinician, Dyad, NonParticipation, Patient, Study, Visit, Wave, code_validator
+from studies.models import Clinician, Dyad, NonParticipation, Patient, Study, Visit, Wave, Withdrawal, code_validator
 from studies.scope import beyond_sites
 from studies.windows import VisitMade, days_after_first, proposed_wave
 
@@ -406,7 +406,11 @@ class _Checker:
             first_line[key] = visit.line
             planned.append(visit)
         stored = _stored_patients((one.clinician.site_id, one.patient_code) for one in planned)
+        withdrawn = self._withdrawn(planned)
         for one in planned:
+            if (one.clinician.pk, one.patient_code) in withdrawn:
+                kind = _("the patient or the clinician has withdrawn from this dyad")
+                self.plan.problem(one.line, "patient", kind, _("Delete the line: nothing more is asked of them."))
             visits = made.get((one.clinician.pk, one.patient_code), [])
             if any(visit.wave_id == one.wave.pk for visit in visits):
                 kind = _("this patient has a visit with this clinician at this wave already")
@@ -432,6 +436,13 @@ class _Checker:
             ):
                 made.setdefault((clinician, code), []).append(VisitMade(wave_id=wave, day=day))
         return made
+
+    def _withdrawn(self, planned: Sequence[PlannedVisit]) -> set[tuple[int, str]]:
+        found: set[tuple[int, str]] = set()
+        for codes in _chunks(sorted({one.patient_code for one in planned if one.patient_code})):
+            rows = Withdrawal.objects.filter(dyad__study=self.study, dyad__patient__code__in=codes)
+            found |= set(rows.order_by().values_list("dyad__clinician", "dyad__patient__code"))
+        return found
 
     def _line(self, line: _Line) -> PlannedVisit | None:
         values, before = line.values, len(self.plan.problems) + self.plan.n_more_problems

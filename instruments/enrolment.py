@@ -101,6 +101,10 @@ def _enrol(
     dyad, _is_new = dyad_between(
         study=study, clinician=clinician, patient_code=patient_code or new_patient_code(clinician)
     )
+    if dyad.withdrawals.exists():
+        raise EnrolmentRefused(
+            "patient_code", _("The patient or the clinician has withdrawn from this dyad: no visit can be added.")
+        )
     made = [VisitMade(wave_id=one.wave_id, day=one.visit_date) for one in dyad.visits.all()]
     wave = wave or proposed_wave(list(study.waves.all()), day=visit_date, made=made)
     if wave is None:

@@ -25,7 +25,7 @@ from instruments.services import (
     study_instrument_version,
 )
 from studies import audit
-from studies.models import Clinician, Dyad, Study, Visit, Wave
+from studies.models import Clinician, Dyad, Study, Visit, Wave, Withdrawal
 
 MAXIMUM_PROBLEMS = 200
 MAXIMUM_FIELD_CHARACTERS = 1000
@@ -541,6 +541,7 @@ def _finished_forms(study: Study, rows: Sequence[_Row], problems: _Problems) -> 
         (dyad, wave): form
         for dyad, wave, form in Visit.objects.filter(dyad__study=study).values_list("dyad_id", "wave_id", "form")
     }
+    withdrawn = set(Withdrawal.objects.filter(dyad__study=study).values_list("dyad", flat=True))
     n_new = 0
     finished = []
     for row in rows:
@@ -550,7 +551,11 @@ def _finished_forms(study: Study, rows: Sequence[_Row], problems: _Problems) -> 
             n_new += is_new
         dyad = dyads[key]
         place_in_wave = (dyad.pk, row.wave.pk, row.role.value)
-        if taken.get(place_in_wave, Administration.Status.WAITING) != Administration.Status.WAITING:
+        if dyad.pk in withdrawn:
+            problems.add(
+                row.line, "patient", "a dyad that the patient or the clinician has withdrawn from", "Delete it."
+            )
+        elif taken.get(place_in_wave, Administration.Status.WAITING) != Administration.Status.WAITING:
             problems.add(row.line, *FORM_IS_THERE)
         elif forms.setdefault((dyad.pk, row.wave.pk), row.form) != row.form:
             problems.add(

@@ -76,8 +76,16 @@ class AdministrationQuerySet(models.QuerySet["Administration"]):
         )
 
 
-class AdministrationManager(ScopedManager.from_queryset(AdministrationQuerySet)):  # type: ignore[misc]
+class AllAdministrationsManager(ScopedManager.from_queryset(AdministrationQuerySet)):  # type: ignore[misc]
     study_path, site_path = "visit__dyad__study", "visit__dyad__clinician__site"
+
+
+class AdministrationManager(AllAdministrationsManager):
+    """Without those of people who withdrew: no list, score, export or link comes upon them by forgetting a filter."""
+
+    def get_queryset(self) -> AdministrationQuerySet:
+        rows: AdministrationQuerySet = super().get_queryset().filter(withdrawn_at=None)
+        return rows
 
 
 class Administration(models.Model):
@@ -130,7 +138,11 @@ class Administration(models.Model):
     code_hash = models.CharField(max_length=64, null=True, blank=True, editable=False, db_index=True)
     token_box = models.CharField(max_length=64, null=True, blank=True, editable=False)
 
+    #: Since when it is out of use, because its side of the dyad withdrew (`instruments.withdrawal`).
+    withdrawn_at = models.DateTimeField(null=True, editable=False)
+
     objects = AdministrationManager()
+    with_withdrawn = AllAdministrationsManager()
 
     class Meta:
         verbose_name = _("administration")

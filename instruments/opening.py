@@ -136,5 +136,5 @@ def _statement(key: str, locked: bool) -> str:
         f" JOIN {table[Wave]} ON wave.id = visit.wave_id"
         f" JOIN {table[Dyad]} ON dyad.id = visit.dyad_id"
         f" JOIN {table[Study]} ON study.id = dyad.study_id"
-        f" WHERE administration.{quote(key)} = %s{lock}"
+        f" WHERE administration.{quote(key)} = %s AND administration.withdrawn_at IS NULL{lock}"
     )

@@ -13,7 +13,7 @@ from instruments.definitions import Role
 from instruments.models import Administration
 from studies import audit, tallies
 from studies.access import StudyAccess
-from studies.models import Clinician, NonParticipation, Study, Visit
+from studies.models import Clinician, NonParticipation, Study, Visit, Withdrawal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class Participation:
     n_finished: int = 0
     n_declined: int = 0
     n_ineligible: int = 0
+    n_withdrawn: int = 0  # patients, of those with a visit
     reasons: Mapping[str, int] = field(default_factory=dict)  # reason in words -> people
 
     @property
@@ -38,7 +39,7 @@ class Participation:
 
 
 def participation(access: StudyAccess) -> list[Participation]:
-    """Every clinician whom this person may see; four queries whatever the size of the study."""
+    """Every clinician whom this person may see; five queries whatever the size of the study."""
     clinicians = list(access.clinicians)
     counts = tallies.figures("patients' forms", [clinician.pk for clinician in clinicians])
     refusals: dict[int, Counter[tuple[str, str]]] = {}
@@ -48,6 +49,10 @@ def participation(access: StudyAccess) -> list[Participation]:
         refusals.setdefault(row["clinician"], Counter())[row["outcome"], row["reason"]] += row["n"]
         # A visit that was made and then declined counts once, and not among the visits.
         counts[row["clinician"]]["n_visits"] -= row["n_visits"]
+    left = access.within_sites(
+        Withdrawal.objects.filter(dyad__study=access.study, role=Withdrawal.Role.PATIENT), "dyad__clinician__site"
+    )
+    n_withdrawn = Counter(left.order_by().values_list("dyad__clinician", flat=True))
     words = dict(NonParticipation.Reason.choices)
     found = []
     for clinician in clinicians:
@@ -66,6 +71,7 @@ def participation(access: StudyAccess) -> list[Participation]:
                 n_started=count["n_started"],
                 n_finished=count["n_finished"],
                 n_declined=count["n_declined"] + by_outcome[NonParticipation.Outcome.DECLINED],
+                n_withdrawn=n_withdrawn[clinician.pk],
                 n_ineligible=by_outcome[NonParticipation.Outcome.INELIGIBLE],
                 reasons=dict(reasons.most_common()),
             )

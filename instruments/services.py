@@ -26,9 +26,11 @@ from instruments.questionnaire import InvalidAnswer
 from studies.models import Clinician, Dyad, NonParticipation, Patient, Study, Visit, Wave
 from studies.scope import beyond_sites
 
-#: Sent inside the transaction that completes questionnaires, with `visit_ids`; the one signal of the platform, so that
-#: this package need not know who scores.
+#: Sent inside the transaction that completes questionnaires, with `visit_ids`; a signal, so that this package need not
+#: know who scores.
 administration_completed = Signal()
+#: Sent inside the transaction that puts answers out of use or erases them, with `visit_ids`: their scores are stale.
+answers_taken_away = Signal()
 
 
 #: How far an answer may run ahead of the last one stored: more than a device that was offline can have queued.

@@ -70,6 +70,7 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             "second_reminder_days",
             "status",
             "keeps_identifiers",
+            "withdrawn_answers",
             "is_synthetic",
         ]
 

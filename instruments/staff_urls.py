@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from instruments import consent_views, day_views, device_views, inbox_views, list_views
+from instruments import consent_views, day_views, device_views, inbox_views, list_views, withdrawal_views
 from instruments import staff_views as views
 from instruments.paper import views as paper_views
 
@@ -45,5 +45,13 @@ urlpatterns = [
     path("studies/<str:code>/paper/<int:administration_id>/form/", paper_views.paper_print, name="paper_print"),
     path("studies/<str:code>/paper/<int:administration_id>/compare/", paper_views.paper_compare, name="paper_compare"),
     path("studies/<str:code>/paper/<int:administration_id>/discard/", paper_views.paper_discard, name="paper_discard"),
+    path("studies/<str:code>/withdrawals/", withdrawal_views.withdrawals, name="withdrawals"),
+    path("studies/<str:code>/withdrawals/<int:dyad_id>/", withdrawal_views.withdrawal_new, name="withdrawal_new"),
+    path("studies/<str:code>/erase/patient/<int:patient_id>/", withdrawal_views.patient_erase, name="patient_erase"),
+    path(
+        "studies/<str:code>/erase/clinician/<int:clinician_id>/",
+        withdrawal_views.clinician_erase,
+        name="clinician_erase",
+    ),
     path("studies/<str:code>/import/", views.import_page, name="import_responses"),
 ]

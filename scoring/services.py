@@ -20,7 +20,7 @@ from scoring.rules.dyad import DyadScoring, RatedForm, common_form, score_dyad, 
 from scoring.rules.dyad import GapReference as Reference
 from scoring.rules.layout import FormLayout, form_layouts
 from scoring.rules.records import Record, dyad_record, dyad_records
-from studies.models import Study, Visit
+from studies.models import Study, Visit, Withdrawal
 
 Clock = Callable[[], datetime]
 
@@ -58,6 +58,7 @@ class VisitForms:
     dyad_code: str
     visit_form: str
     finished: Mapping[Role, CompletedForm]  # at least one
+    withdrawn: frozenset[Role] = frozenset()  # who takes part no more
 
     @property
     def is_of_two_lengths(self) -> bool:
@@ -170,6 +171,8 @@ def _score_claimed(visit_id: int, *, owner: str, now: datetime) -> None:
             raise ClaimLost
         if score is not None:
             DyadScore.objects.store([score])
+        else:  # its answers were taken away
+            DyadScore.objects.filter(pk=visit_id).delete()
 
 
 def _note_failure(visit_id: int, *, owner: str, error: Exception, now: datetime) -> None:
@@ -216,6 +219,7 @@ def rescore_study(*, study: Study, clock: Clock, progress: Callable[[int], None]
             last_pk = pks[-1]
             rows = list(_visit_forms(Visit.objects.filter(pk__in=pks)))
             DyadScore.objects.store(_scored_together(rows, now=clock()))
+            DyadScore.objects.filter(pk__in=set(pks) - {one.visit_id for one in rows}).delete()
             ScoringRequest.objects.filter(pk__in=pks).update(
                 scored=F("requested"), lease_owner="", lease_expires_at=None, attempts=0, error=""
             )
@@ -264,7 +268,7 @@ def _column(numbers: Iterator[float | None]) -> batch.Floats:
 
 
 def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
-    """The finished questionnaires of these visits, in two light queries; visits without any are left out."""
+    """The finished questionnaires of these visits, in three light queries; visits without any are left out."""
     finished: dict[int, dict[Role, CompletedForm]] = {}
     administrations = Administration.objects.filter(
         visit__in=visits, status=Administration.Status.COMPLETED
@@ -279,6 +283,9 @@ def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
     )
     for visit_id, role, *columns in administrations:
         finished.setdefault(visit_id, {})[Role(role)] = CompletedForm(*columns)
+    withdrawn: dict[int, set[Role]] = {}
+    for visit_id, role in Withdrawal.objects.filter(dyad__visits__in=visits).values_list("dyad__visits", "role"):
+        withdrawn.setdefault(visit_id, set()).add(Role(role))
     rows = visits.order_by("pk").values_list(
         "pk", "dyad__study_id", "dyad__clinician_id", "wave_id", "visit_date", "dyad__code", "form"
     )
@@ -293,11 +300,14 @@ def _visit_forms(visits: models.QuerySet[Visit]) -> Iterator[VisitForms]:
                 dyad_code=dyad_code,
                 visit_form=form,
                 finished=finished[pk],
+                withdrawn=frozenset(withdrawn.get(pk, ())),
             )
 
 
 def _row(forms: VisitForms, record: Record, *, now: datetime) -> DyadScore:
     patient, clinician = record.pop("patient"), record.pop("clinician")
+    gone = [f"{role.value}_withdrew".upper() for role in Role if role in forms.withdrawn - set(forms.finished)]
+    record["ineligible"] = [*record["ineligible"], *gone]
     domains = {
         f"{role}_{domain}": None if form is None else form["values"].get(domain)
         for role, form in (("patient", patient), ("clinician", clinician))

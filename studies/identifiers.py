@@ -17,6 +17,7 @@ from django.db.models import Count
 from django.utils.translation import gettext_lazy as _
 
 from studies import audit
+from studies.erasure_ledger import Entry, append
 from studies.identifier_keys import CannotOpen, IdentifierKey, KeyRing, ring_of
 from studies.models import Patient, PatientIdentifiers, Study
 
@@ -73,9 +74,16 @@ def store(*, patient: Patient, identifiers: Identifiers, actor: User, now: datet
     audit.record(study=patient.site.study, actor=actor, action=action, detail=detail, now=now)
 
 
-@transaction.atomic
 def remove(*, patient: Patient, actor: User | None, now: datetime) -> bool:
-    """Delete a patient's identifiers; whether there were any. The study's other rows stay as they are."""
+    """Delete a patient's identifiers for good, in restored backups as well; whether there were any."""
+    study = patient.site.study.code
+    append(Entry(kind="identifiers", study=study, site=patient.site.code, patient=patient.code), now=now)
+    return forget(patient=patient, actor=actor, now=now)
+
+
+@transaction.atomic
+def forget(*, patient: Patient, actor: User | None, now: datetime) -> bool:
+    """Delete a patient's identifiers, which the ledger knows of; whether there were any."""
     n_deleted, _each = PatientIdentifiers.objects.filter(pk=patient.pk).delete()
     if n_deleted:
         audit.record(

@@ -80,6 +80,19 @@ class Study(models.Model):
     #: In which of its questionnaire's languages the study asks; empty: in all of them.
     languages = models.JSONField(_("languages"), default=list, blank=True)
     consent = models.CharField(_("patients' consent"), max_length=10, choices=Consent, default=Consent.OUTSIDE)
+
+    withdrawn_answers = models.CharField(
+        _("answers of people who withdraw"),
+        max_length=10,
+        choices=[
+            ("ask", _("as the person wishes")),
+            ("keep", _("are kept and used")),
+            ("exclude", _("are kept apart, out of every analysis")),
+            ("erase", _("are erased")),
+        ],
+        default="ask",
+        help_text=_("As the consent text promises. It is what the page of a withdrawal offers."),
+    )
     #: How often the settings were changed after the study had opened; each change has its reason in the audit trail.
     n_amendments = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -543,6 +556,49 @@ class Visit(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dyad_id}/{self.wave_id}"
+
+
+class WithdrawalManager(ScopedManager["Withdrawal"]):
+    study_path, site_path = "dyad__study", "dyad__clinician__site"
+
+
+class Withdrawal(models.Model):
+    """One side of a dyad that takes part no more: nothing new is asked, and what became of the answers so far."""
+
+    class Role(models.TextChoices):
+        PATIENT = "patient", _("the patient")
+        CLINICIAN = "clinician", _("the clinician")
+
+    class Answers(models.TextChoices):
+        KEEP = "keep", _("keep and use what was answered until now")
+        EXCLUDE = "exclude", _("keep it apart, out of every analysis and export")
+        ERASE = "erase", _("erase it")
+
+    class Reason(models.TextChoices):
+        WISH = "wish", _("the person's own wish")
+        ILLNESS = "illness", _("illness")
+        LEFT = "left", _("left the practice or moved away")
+        DEATH = "death", _("death")
+        INELIGIBLE = "ineligible", _("found not eligible afterwards")
+        OTHER = "other", _("another reason")
+
+    dyad = models.ForeignKey(Dyad, on_delete=models.PROTECT, related_name="withdrawals")
+    role = models.CharField(max_length=10, choices=Role)
+    reason = models.CharField(_("reason"), max_length=12, choices=Reason)
+    answers = models.CharField(max_length=10, choices=Answers)
+    withdrawn_at = models.DateTimeField()
+    recorded_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+
+    objects = WithdrawalManager()
+
+    class Meta:
+        verbose_name = _("withdrawal")
+        verbose_name_plural = _("withdrawals")
+        ordering = ["-withdrawn_at", "-pk"]
+        constraints = [models.UniqueConstraint(fields=["dyad", "role"], name="withdrawn_once")]
+
+    def __str__(self) -> str:
+        return f"{self.role} of dyad {self.dyad_id}"
 
 
 class NonParticipationManager(ScopedManager["NonParticipation"]):

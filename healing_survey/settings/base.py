@@ -219,6 +219,9 @@ ANALYSIS_LEASE_SECONDS = env.whole_number("ANALYSIS_LEASE_SECONDS", default=90, 
 #: Where the ends of the audit trail are noted; a copy belongs where nobody who can change the database can change it.
 AUDIT_ANCHOR_FILE = Path(env.text("AUDIT_ANCHOR_FILE", default=str(VAR_DIR / "audit-anchors.jsonl")))
 
+#: Who withdrew and who was erased, so that a restored backup forgets them again; kept like the anchors.
+ERASURE_LEDGER_FILE = Path(env.text("ERASURE_LEDGER_FILE", default=str(VAR_DIR / "erasures.jsonl")))
+
 #: The keys of patients' names and contact details: the text itself, or the file that holds it. Never in the database.
 IDENTIFIER_KEYS = env.text("IDENTIFIER_KEYS", default="")
 IDENTIFIER_KEY_FILE = Path(path) if (path := env.text("IDENTIFIER_KEY_FILE", default="")) else None

@@ -74,6 +74,9 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "hand_over": [administration_of(created, Role.PATIENT).pk],
         "clinician_edit": [kit.clinicians[0].pk],
         "member_identifiers": [Member.objects.get(user__username="everybody", role=Member.Role.ADMIN).pk],
+        "withdrawal_new": [created.visit.dyad_id],
+        "patient_erase": [patient.pk],
+        "clinician_erase": [kit.clinicians[0].pk],
         "identifiers_show": [patient.pk],
         "identifiers_delete": [patient.pk],
         "visit_decline": [created.visit.pk],
@@ -82,7 +85,7 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "study_overview", "participation", "day", "visits", "visit_new", "day_list", "non_participation_new", "dyads",
         "analyses", "analysis_new", "patients_to_rate", "study_settings", "study_open", "site_new",
         "clinician_new", "wave_new", "member_new", "member_invite", "import_responses", "audit_trail", "identifiers",
-        "devices", "device_new", *arguments,
+        "devices", "device_new", "withdrawals", *arguments,
     ]  # fmt: skip
     asked = {}
     for name in names:

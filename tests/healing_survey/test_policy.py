@@ -105,6 +105,7 @@ def make_place(kit: StudyKit, site: Site, name: str) -> Place:
             "invitation_id": make_invitation(kit, clinician.user, email=f"{word}@example.org").pk,
             "member_id": member.pk,
             "patient_id": patient.pk,
+            "dyad_id": dyad.pk,
             "site_id": site.pk,
             "language": "es",
             "wave_id": kit.wave.pk,

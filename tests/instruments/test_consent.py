@@ -350,6 +350,7 @@ def test_an_open_study_can_not_begin_to_ask_without_texts(admin: Client, kit: St
         "default_form": "full",
         "languages": ["en"],
         "consent": "here",
+        "withdrawn_answers": "ask",
         "link_valid_days": "30",
         "status": "open",
         "why": "the board asked",

@@ -36,7 +36,7 @@ def test_a_new_study_is_in_preparation_until_everything_is_there(kit: StudyKit) 
     client = Client()
     client.force_login(founder)
     data = {"code": "NEXT", "title": "New", "instrument": "healing-relationships 1.0", "default_form": "short"}
-    data |= {"languages": ["en", "es"], "consent": "outside"}
+    data |= {"languages": ["en", "es"], "consent": "outside", "withdrawn_answers": "ask"}
     assert client.post(reverse("study_new"), data | {"link_valid_days": "30", **CLINICIAN_SETTINGS}).status_code == 302
     study = Study.objects.get(code="NEXT")
     assert study.status == Study.Status.DRAFT
@@ -81,6 +81,7 @@ def settings_data(**changed: str) -> dict[str, str]:
         "default_form": "full",
         "languages": ["en", "es"],
         "consent": "outside",
+        "withdrawn_answers": "ask",
         "link_valid_days": "30",
         **CLINICIAN_SETTINGS,
         "status": "open",

@@ -251,6 +251,7 @@ def test_a_change_of_settings_says_what_was_and_what_is(kit: StudyKit) -> None:
         "default_form": "full",
         "languages": ["en", "es"],
         "consent": "outside",
+        "withdrawn_answers": "ask",
         "link_valid_days": "10",
         **CLINICIAN_SETTINGS,
         "status": "open",
