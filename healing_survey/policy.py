@@ -75,6 +75,7 @@ POLICY: dict[str, Rule] = {
     "logout": ANYBODY,
     "email_sign_in": ANYBODY,
     "email_sign_in_use": ANYBODY,
+    "message_put_away": Rule(gate=Gate.SIGNED_IN),
     "second_factor": Rule(gate=Gate.SIGNED_IN),
     "second_factor_setup": Rule(gate=Gate.SIGNED_IN),
     "invitation_take_up": LINK,
@@ -172,6 +173,7 @@ POLICY: dict[str, Rule] = {
     "member_new": role(*MANAGES_STUDY),
     "member_identifiers": role(*MANAGES_STUDY),
     "member_remove": role(*MANAGES_STUDY),
+    "second_factor_remove": role(*MANAGES_STUDY),
     "member_invite": role(*MANAGES_STUDY),
     "invitation_withdraw": role(*MANAGES_STUDY),
     # the trail

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django.views.decorators.vary import vary_on_headers
 
 from instruments.day import MOST_VISITS, day_rows, owing
+from instruments.devices import devices_needing_a_hand
 from instruments.participation import VisitUnderWay, note_visit_declined, take_part_after_all
 from instruments.staff_forms import DeclineForm
 from studies.access import MANAGES_VISITS, StudyAccess, signed_in, staff_page, study_for
@@ -35,6 +36,7 @@ def day(request: HttpRequest, code: str) -> HttpResponse:
         "counts": counts,
         "counts_version": sorted(counts.items()),
         "is_cut": len(rows) == MOST_VISITS,
+        "tablets": devices_needing_a_hand(access.study, now=now),
         "owing": owing(access, day=today, now=now),
     }
     return render(

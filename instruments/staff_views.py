@@ -115,7 +115,9 @@ def study_settings(request: HttpRequest, code: str) -> HttpResponse:
         "invitations": access.study.invitations.filter(taken_at=None, expires_at__gt=timezone.now()).select_related(
             "site"
         ),
-        "members": access.study.members.select_related("user", "site").order_by("role", "user__username"),
+        "members": access.study.members.select_related("user__second_factor", "site").order_by(
+            "role", "user__username"
+        ),
     }
     return render(request, "instruments/staff_settings.html", context, status=422 if form.is_bound else 200)
 

@@ -18,7 +18,14 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from studies import invitations, second_factor, throttle
 from studies.access import MANAGES_STUDY, landing_address, signed_in, staff_page, whole_study_for
-from studies.forms import CodeForm, InvitationForm, SignInForm, TakeUpForm, refuse_what_is_there_by_now
+from studies.forms import (
+    CodeForm,
+    InvitationForm,
+    LostSecondFactorForm,
+    SignInForm,
+    TakeUpForm,
+    refuse_what_is_there_by_now,
+)
 from studies.models import SecondFactor
 from studies.sessions import SECOND_FACTOR_SHOWN
 
@@ -94,6 +101,34 @@ def second_factor_setup(request: HttpRequest) -> HttpResponse:
     qr_code = mark_safe(segno.make(enrolment.uri, error="m").svg_inline(omitsize=True, border=2))  # noqa: S308  only paths
     context = {"form": form, "qr_code": qr_code, "secret": enrolment.secret, "next": _next(request)}
     return render(request, "studies/second_factor_setup.html", context, status=422 if form.is_bound else 200)
+
+
+@staff_page
+@require_http_methods(["GET", "POST"])
+def second_factor_remove(request: HttpRequest, code: str, member_id: int) -> HttpResponse:
+    """Take away a member's second factor that is lost, after a page that says what that means; never one's own."""
+    access = whole_study_for(request.user, code, *MANAGES_STUDY)
+    actor = signed_in(request)
+    member = get_object_or_404(access.study.members.select_related("user"), pk=member_id)
+    person = member.user
+    refusal = ""
+    if person.pk == actor.pk:
+        refusal = _("This is your own. Ask another admin: nobody takes away their own second factor.")
+    elif person.is_superuser and not actor.is_superuser:
+        refusal = _("This person looks after the whole installation. Only another superuser can do this.")
+    elif not second_factor.has_one(person):
+        refusal = _("This person has no second factor: there is nothing to take away.")
+    form = LostSecondFactorForm(request.POST or None)
+    if not refusal and form.is_valid():
+        second_factor.remove(
+            user=person, study=access.study, actor=actor, why=form.cleaned_data["why"], now=timezone.now()
+        )
+        messages.success(request, _("The second factor was taken away. At the next sign-in another one is set up."))
+        return redirect("study_settings", code)
+    context = {"access": access, "study": access.study, "section": "settings"}
+    context |= {"form": form, "person": person, "refusal": refusal}
+    status = 200 if request.method == "GET" else 409 if refusal else 422
+    return render(request, "studies/second_factor_remove.html", context, status=status)
 
 
 # --- invitations ---

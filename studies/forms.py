@@ -63,6 +63,20 @@ class SignInForm(AuthenticationForm):
             raise
 
 
+class LostSecondFactorForm(forms.Form):
+    """Why somebody's second factor is taken away."""
+
+    why = forms.CharField(
+        label=gettext_lazy("Why it is taken away, and how you made sure who asks"),
+        max_length=500,
+        help_text=gettext_lazy("It stands in the audit trail. Never write a patient's name here."),
+    )
+
+    @property
+    def helper(self) -> FormHelper:
+        return crispy_helper(_("Take the second factor away"))
+
+
 class CodeForm(forms.Form):
     """The code of the second factor."""
 

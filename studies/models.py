@@ -696,6 +696,16 @@ class AuditEvent(models.Model):
         return found
 
 
+class Heartbeat(models.Model):
+    """When a part of the installation was last heard of: a worker, the beat, a backup."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.at:%Y-%m-%d %H:%M}"
+
+
 class AuditHead(models.Model):
     """The end of the audit trail: one row, locked by whoever adds a line."""
 

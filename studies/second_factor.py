@@ -12,7 +12,7 @@ from django.db import transaction
 from django_otp.oath import TOTP
 
 from studies import audit
-from studies.models import SecondFactor
+from studies.models import SecondFactor, Study
 from studies.sealing import seal, unseal
 
 N_RECOVERY_CODES = 8
@@ -94,11 +94,14 @@ def verify(*, user: User, code: str, now: datetime) -> bool:
 
 
 @transaction.atomic
-def remove(*, user: User, actor: User, why: str, now: datetime) -> None:
-    """Take it away, when the device and the recovery codes are lost; the person sets up another one."""
+def remove(*, user: User, study: Study, actor: User, why: str, now: datetime) -> None:
+    """Take it away, when the device and the recovery codes are lost; the person sets up another one.
+
+    `study` is the one whose admin does it, and in whose trail it stands.
+    """
     SecondFactor.objects.filter(user=user).delete()
     detail = {"account": user.pk}
-    audit.record(study=None, actor=actor, action="remove second factor", detail=detail, why=why, now=now)
+    audit.record(study=study, actor=actor, action="remove second factor", detail=detail, why=why, now=now)
 
 
 def waits_until(failures: int, *, now: datetime) -> datetime | None:

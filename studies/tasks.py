@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from studies import audit, email_sign_in, tallies
+from studies import audit, email_sign_in, heartbeats, tallies
 from studies.audit_anchors import write_anchor
 
 logger = logging.getLogger(__name__)
@@ -16,6 +16,13 @@ logger = logging.getLogger(__name__)
 def anchor_audit() -> None:
     """Note the end of the audit trail in its file, and in the log, which is often kept elsewhere."""
     logger.info("audit anchor %s", write_anchor(settings.AUDIT_ANCHOR_FILE, audit.head(), now=timezone.now()))
+    heartbeats.beat("audit anchor", now=timezone.now())
+
+
+@shared_task
+def note_alive(name: str) -> None:
+    """A worker of this queue lives, and so does the beat that asks it."""
+    heartbeats.beat(name, now=timezone.now())
 
 
 @shared_task

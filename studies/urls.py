@@ -34,6 +34,11 @@ urlpatterns = [
     ),
     path("sign-in/link/", email_sign_in_views.email_sign_in, name="email_sign_in"),
     path("sign-in/link/<str:token>/", email_sign_in_views.email_sign_in_use, name="email_sign_in_use"),
+    path(
+        "studies/<str:code>/members/<int:member_id>/second-factor/",
+        account_views.second_factor_remove,
+        name="second_factor_remove",
+    ),
     path("second-factor/", account_views.second_factor_show, name="second_factor"),
     path("second-factor/setup/", account_views.second_factor_setup, name="second_factor_setup"),
     path("invitations/<str:token>/", account_views.invitation_take_up, name="invitation_take_up"),

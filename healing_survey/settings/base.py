@@ -68,6 +68,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "healing_survey.attention.attention",
             ],
         },
     },
@@ -209,6 +210,18 @@ CELERY_BEAT_SCHEDULE = {
         "task": "instruments.tasks.send_reminders",
         "schedule": crontab(minute="17", hour="7-18"),
         "options": {"expires": 3600},
+    },
+    "the worker for scores is alive": {
+        "task": "studies.tasks.note_alive",
+        "schedule": 60.0,
+        "args": ("scoring worker",),
+        "options": {"queue": "scoring", "expires": 60},
+    },
+    "the worker for analyses is alive": {
+        "task": "studies.tasks.note_alive",
+        "schedule": 60.0,
+        "args": ("analysis worker",),
+        "options": {"queue": "analysis", "expires": 60},
     },
     "note the end of the audit trail": {"task": "studies.tasks.anchor_audit", "schedule": 6 * 3600.0},
 }

@@ -68,6 +68,7 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "analysis": [AnalysisRun.objects.latest("pk").pk],
         "link_reissue": [administration_of(created, Role.PATIENT).pk],
         "member_remove": [Member.objects.latest("pk").pk],
+        "second_factor_remove": [Member.objects.latest("pk").pk],
         "site_edit": [kit.sites[0].pk],
         "wave_edit": [kit.wave.pk],
         **{name: [Device.objects.latest("pk").pk] for name in ("device_edit", "device_link", "device_revoke")},

@@ -230,10 +230,41 @@ def test_a_lost_device_can_be_taken_away(kit: StudyKit) -> None:
     uri, _ = set_up(user, NOW)
     stored = SecondFactor.objects.get().secret
     assert _base32(uri.partition("secret=")[2].partition("&")[0]).hex() not in stored
-    second_factor.remove(user=user, actor=make_user("root"), why="phone lost", now=NOW)
+    second_factor.remove(user=user, study=kit.study, actor=make_user("root"), why="phone lost", now=NOW)
     assert not second_factor.has_one(user)
     assert AuditEvent.objects.get(action="remove second factor").note.text == "phone lost"
     assert list(audit.problems()) == []
+
+
+def test_an_admin_takes_a_lost_second_factor_away(kit: StudyKit) -> None:
+    """Of a member of the own study, with a reason; never one's own, a stranger's or a superuser's."""
+    admin = Client()
+    admin.force_login(make_member(kit, Member.Role.ADMIN))
+    rosa = make_member(kit, Member.Role.RESEARCHER, username="rosa")
+    root = make_user("root", is_superuser=True)
+    Member.objects.create(study=kit.study, user=root, role=Member.Role.AUDITOR)
+    stranger = make_member(make_study("FAR"), Member.Role.RESEARCHER)
+    for person in (rosa, root, stranger, User.objects.get(username="own-admin")):
+        set_up(person, NOW)
+    n_before = SecondFactor.objects.count()
+
+    def page(person: User) -> str:
+        return reverse("second_factor_remove", args=["OWN", Member.objects.filter(user=person).latest("pk").pk])
+
+    for person, status in ((root, 409), (stranger, 404), (User.objects.get(username="own-admin"), 409)):
+        assert admin.post(page(person), {"why": "lost"}).status_code == status
+    assert "open nothing any more" in admin.get(page(rosa)).content.decode()
+    assert admin.post(page(rosa), {"why": ""}).status_code == 422
+    assert SecondFactor.objects.count() == n_before
+    assert page(rosa) in admin.get(reverse("study_settings", args=["OWN"])).content.decode()
+    assert admin.post(page(rosa), {"why": "phone stolen, called back"}).status_code == 302
+    assert not second_factor.has_one(rosa)
+    event = AuditEvent.objects.get(action="remove second factor")
+    assert (event.study, event.detail, event.note.text) == (
+        kit.study, {"account": rosa.pk}, "phone stolen, called back",
+    )  # fmt: skip
+    assert page(rosa) not in admin.get(reverse("study_settings", args=["OWN"])).content.decode()
+    assert admin.get(page(rosa)).status_code == 200
 
 
 def test_sealed_texts_open_under_old_keys_and_for_their_purpose_only(settings: Any) -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from healing_survey.backup import BackupRefused, check_backup, write_backup
 from healing_survey.sealed_file import BadSealedFile, new_key, read_key
+from studies import heartbeats
 
 
 def key_from(file: Path | None) -> bytes | None:
@@ -48,6 +49,7 @@ class Command(BaseCommand):
                 report = check_backup(options["check"], key=key)
             else:
                 report = write_backup(options["output"], key=key, now=timezone.now())
+                heartbeats.beat("backup", now=timezone.now())
         except BackupRefused as refusal:
             raise CommandError(str(refusal)) from refusal
         self.stdout.write(

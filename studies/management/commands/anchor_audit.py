@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from studies import audit
+from studies import audit, heartbeats
 from studies.audit_anchors import write_anchor
 
 
@@ -21,3 +21,4 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stdout.write(write_anchor(options["file"], audit.head(), now=timezone.now()))
+        heartbeats.beat("audit anchor", now=timezone.now())
