@@ -23,6 +23,7 @@ from instruments.clinician_form import clinician_forms
 from instruments.codes import link_fields
 from instruments.definitions import Instrument, Role
 from instruments.models import Administration, hash_token, new_token
+from instruments.patient_form import form_by_lot
 from instruments.services import CreatedVisit, fresh_patient_code, study_instrument_version
 from studies import audit
 from studies.access import StudyAccess
@@ -60,7 +61,7 @@ class PlannedVisit:
     patient_code: str
     is_new_patient: bool
     wave: Wave
-    form: str
+    form: str  # blank: by lot
     day: date
     at: str  # the appointment's time, "09:30" or blank
     is_wave_said: bool = True  # by the list, and not proposed
@@ -153,7 +154,7 @@ def enrol_day_list(*, access: StudyAccess, plan: DayPlan, actor: User, now: date
             Visit(
                 dyad=dyad,
                 wave=one.wave,
-                form=one.form,
+                form=one.form or form_by_lot(study, dyad.patient_id),
                 visit_date=one.day,
                 visit_time=time.fromisoformat(one.at) if one.at else None,
                 created_at=now,
@@ -555,8 +556,8 @@ class _Checker:
         return wave
 
     def _form(self, line: _Line) -> str:
-        form = line.values.get("form", "") or self.study.default_form
-        if form not in self.instrument.forms:
+        form = line.values.get("form", "") or ("" if self.study.drawn_form else self.study.default_form)
+        if form and form not in self.instrument.forms:
             choices = ", ".join(self.instrument.forms)
             self.plan.problem(line.number, "form", _("an unknown form"), _("Write one of: %s.") % choices)
         return form

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
+from instruments.patient_form import form_by_lot
 from instruments.services import CreatedVisit, create_visit, dyad_between, new_patient_code, study_instrument_version
 from studies import audit
 from studies.models import Clinician, Patient, Study, Visit, Wave
@@ -44,8 +45,8 @@ def enrol_visit(
     """A visit of one patient with one clinician, with the secrets of both links.
 
     A blank `patient_code` makes a new patient under a fresh study code; without a `wave` the windows of the waves say
-    which (`studies.windows.proposed_wave`). `request_key` names the form that asks:
-    however often and however quickly it is sent, it makes one visit.
+    which (`studies.windows.proposed_wave`), without a `form` the study or its lot. `request_key` names the page that
+    asks: however often and however quickly it is sent, it makes one visit.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def _enrol(
     created = create_visit(
         dyad=dyad,
         wave=wave,
-        form=form,
+        form=form or form_by_lot(study, dyad.patient_id),
         instrument_version=study_instrument_version(study),
         visit_date=visit_date,
         now=now,

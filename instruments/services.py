@@ -22,6 +22,7 @@ from instruments.codes import link_fields
 from instruments.definitions import Answer, Item, Role
 from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token
 from instruments.opening import locked_administration, locked_administration_with_token
+from instruments.patient_form import form_by_lot
 from instruments.questionnaire import InvalidAnswer
 from studies.models import Clinician, Dyad, NonParticipation, Patient, Study, Visit, Wave
 from studies.scope import beyond_sites
@@ -183,6 +184,8 @@ def create_visits_with_new_patients(
 ) -> list[CreatedVisit]:
     """`count` visits of new patients under fresh study codes, spread evenly over the clinicians.
 
+    A blank `form` is the study's, or by lot where the study draws (`patient_form.form_by_lot`).
+
     Raises
     ------
     ValueError
@@ -191,7 +194,7 @@ def create_visits_with_new_patients(
     if study.status != Study.Status.OPEN:
         raise ValueError(f"Study {study.code} is closed: no visit can be added. Its admin can open it under Settings.")
     version = study_instrument_version(study)
-    if form not in version.instrument.forms:
+    if form and form not in version.instrument.forms:
         raise ValueError(f"{version} has no form {form!r}; its forms are {', '.join(version.instrument.forms)}.")
     created = []
     for number in range(count):
@@ -201,7 +204,7 @@ def create_visits_with_new_patients(
             create_visit(
                 dyad=dyad,
                 wave=wave,
-                form=form,
+                form=form or form_by_lot(study, dyad.patient_id),
                 instrument_version=version,
                 visit_date=timezone.localdate(now),
                 now=now,

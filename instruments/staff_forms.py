@@ -39,6 +39,10 @@ def form_choices(instruments: Iterable[Instrument]) -> list[tuple[str, str]]:
     return list(choices.items())
 
 
+#: What data rest on: fixed once a study is open, or has a visit.
+FIXED_BY_OPENING = ("code", "instrument", "is_synthetic", "drawn_form", "drawn_percent")
+
+
 class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
     """What a study asks, of whom it tells, and how long its links stay open.
 
@@ -60,6 +64,8 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             "title",
             "instrument",
             "default_form",
+            "drawn_form",
+            "drawn_percent",
             "languages",
             "consent",
             "clinician_form",
@@ -87,6 +93,13 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             choices=form_choices(version.instrument for version in versions),
             help_text=gettext_lazy("New visits use it unless another form is chosen there."),
         )
+        self.fields["drawn_form"] = forms.ChoiceField(
+            label=self.fields["drawn_form"].label,
+            choices=[("", gettext_lazy("no sub-sample")), *form_choices(version.instrument for version in versions)],
+            required=False,
+            help_text=self.fields["drawn_form"].help_text,
+        )
+        self.fields["drawn_percent"].required = False
         languages = dict.fromkeys(one for version in versions for one in version.instrument.languages)
         self.fields["languages"] = forms.MultipleChoiceField(
             label=self.fields["languages"].label,
@@ -113,7 +126,7 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             self.initial["languages"] = self.instance.languages or list(languages)
             is_draft = self.instance.status == Study.Status.DRAFT
             has_visits = Visit.objects.filter(dyad__study=self.instance).exists()
-            for name in ("code", "instrument", "is_synthetic") if has_visits or not is_draft else ("code",):
+            for name in FIXED_BY_OPENING if has_visits or not is_draft else ("code",):
                 self.fields[name].disabled = True
             # A study in preparation opens by its own page; an opened one never goes back to preparation.
             self.fields["status"].choices = [  # type: ignore[attr-defined]
@@ -152,6 +165,13 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
                 ) from problem
         return keeps
 
+    def clean_drawn_percent(self) -> int:
+        given: int | None = self.cleaned_data["drawn_percent"]
+        percent: int = self.instance.drawn_percent if given is None else given
+        if not 1 <= percent <= 99:
+            raise ValidationError(_("Draw from 1 to 99 per cent of the patients."))
+        return percent
+
     def clean_link_valid_days(self) -> int:
         days: int = self.cleaned_data["link_valid_days"]
         if not 1 <= days <= 365:
@@ -172,6 +192,11 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             form = cleaned.get("default_form")
             if form and form not in version.instrument.forms:
                 self.add_error("default_form", _("This questionnaire has no such form. Choose another one."))
+            drawn_form = cleaned.get("drawn_form")
+            if drawn_form and drawn_form not in version.instrument.forms:
+                self.add_error("drawn_form", _("This questionnaire has no such form. Choose another one."))
+            elif drawn_form and drawn_form == form:
+                self.add_error("drawn_form", _("Everybody gets this form already. Choose another one for those drawn."))
             if not set(cleaned.get("languages", [])) <= set(version.instrument.languages):
                 self.add_error("languages", _("This questionnaire is not there in all of these languages."))
             elif not self.errors and self.instance.status != Study.Status.DRAFT:
@@ -317,7 +342,11 @@ class VisitForm(forms.Form):
         if any(wave.has_window for wave in waves):
             self.fields["wave"].required = False
             self.fields["wave"].empty_label = _("the one whose window the day is in")  # type: ignore[attr-defined]
-        self.fields["form"].choices = form_choices([instrument])  # type: ignore[attr-defined]
+        forms_to_choose = form_choices([instrument])
+        if access.study.drawn_form:
+            forms_to_choose.insert(0, ("", _("by lot, as the study draws")))
+            self.fields["form"].required = False
+        self.fields["form"].choices = forms_to_choose  # type: ignore[attr-defined]
         self.helper = crispy_helper(gettext_lazy("Create the visit"))
 
 

@@ -201,7 +201,10 @@ def visit_new(request: HttpRequest, code: str) -> HttpResponse:
         request.POST or None,
         access=access,
         instrument=instrument,
-        initial={"visit_date": timezone.localdate(), "form": access.study.default_form},
+        initial={
+            "visit_date": timezone.localdate(),
+            "form": "" if access.study.drawn_form else access.study.default_form,
+        },
     )
     if form.is_valid():
         try:

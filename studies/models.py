@@ -1,6 +1,7 @@
 """Who and where: studies, sites, the people in them, and the visits at which a dyad is asked."""
 
 import json
+import secrets
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +17,11 @@ code_validator = RegexValidator(
     r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z",
     _("Use letters, digits, hyphens and underscores, beginning with a letter or digit."),
 )
+
+
+def new_seed() -> int:
+    """A seed for a study's lots: kept, so that they can be cast again."""
+    return secrets.randbits(62)
 
 
 class Study(models.Model):
@@ -43,6 +49,15 @@ class Study(models.Model):
     instrument_code = models.CharField(_("instrument"), max_length=60, default="healing-relationships")
     instrument_version = models.CharField(_("instrument version"), max_length=20, default="1.0")
     default_form = models.CharField(_("form"), max_length=20, default="full")
+    drawn_form = models.CharField(
+        _("form of a random sub-sample of patients"),
+        max_length=20,
+        blank=True,
+        default="",
+        help_text=_("Some patients, drawn by lot, get it instead; a patient keeps the form at every wave."),
+    )
+    drawn_percent = models.PositiveSmallIntegerField(_("share of patients drawn, per cent"), default=25)
+    draw_seed = models.PositiveBigIntegerField(default=new_seed, editable=False)
     link_valid_days = models.PositiveSmallIntegerField(
         _("days a link stays open"), default=30, help_text=_("A questionnaire can be answered until then.")
     )

@@ -4,8 +4,11 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from instruments.definitions import Answer, Instrument, Role
@@ -217,3 +220,10 @@ def make_scored_visits(kit: StudyKit, n: int, *, seed: int = 1) -> list[DyadScor
             )
         )
     return DyadScore.objects.bulk_create(scores)
+
+
+def settings_as_they_are(client: Client, code: str) -> dict[str, Any]:
+    """What the settings page would send if nothing were changed."""
+    form = client.get(reverse("study_settings", args=[code])).context["form"]
+    values = {bound.name: bound.value() for bound in form}
+    return {name: value for name, value in values.items() if value not in (None, False)}

@@ -26,6 +26,7 @@ from tests.factories import (
     make_member,
     make_study,
     make_visit,
+    settings_as_they_are,
 )
 
 pytestmark = pytest.mark.django_db
@@ -344,17 +345,7 @@ def test_an_open_study_can_not_begin_to_ask_without_texts(admin: Client, kit: St
     make_member(other, Member.Role.ADMIN, username="later-admin")
     client = Client()
     client.login(username="later-admin", password="a long enough password")
-    data = {
-        "title": "T",
-        "instrument": "healing-relationships 1.0",
-        "default_form": "full",
-        "languages": ["en"],
-        "consent": "here",
-        "withdrawn_answers": "ask",
-        "link_valid_days": "30",
-        "status": "open",
-        "why": "the board asked",
-    }
+    data = settings_as_they_are(client, "LATER") | {"languages": ["en"], "consent": "here", "why": "the board asked"}
     page = reverse("study_settings", args=["LATER"])
     refused = client.post(page, data)
     assert refused.context["form"].errors["consent"] == ["No consent text in English for Site 1."]

@@ -51,7 +51,7 @@ class Command(BaseCommand):
                 study=study,
                 clinicians=list(clinicians),
                 wave=wave,
-                form=options["form"] or study.default_form,
+                form=options["form"] or "",
                 count=options["count"],
                 now=timezone.now(),
             )
