@@ -7,6 +7,7 @@ nothing about anybody: it is the same for every respondent of a form, role and l
 import gzip
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,12 @@ from django.utils.translation import get_language_info, gettext
 from instruments.definitions import Instrument, Question, Role
 from instruments.models import InstrumentVersion, instrument_with_hash, questionnaire_of
 from instruments.page_texts import EntryText, FormText, PageText, form_text
-from instruments.questionnaire import Questionnaire
+from instruments.questionnaire import N_ORDERS, Questionnaire
 
 #: What the script puts in where it shows a page.
 POSITION, TOTAL = "{position}", "{total}"
 _FOLLOW_UP = "-follow-up"
+_ROLE = re.compile(rf"(?P<role>{'|'.join(Role)})(?P<follow_up>{_FOLLOW_UP})?(-order-(?P<order>[1-9][0-9]?))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +31,13 @@ class Bundle:
     """One form, role and language, as it is sent."""
 
     key: str  # names the instrument version
-    role: str  # with a mark for follow-up waves
+    role: str  # with marks for follow-up waves and for the order of the items
     digest: str  # of the words: stored with each answer, so that it is known what was shown
     body: bytes
     packed: bytes
 
 
-_BUNDLES: dict[tuple[str, str, Role, bool, str], Bundle] = {}
+_BUNDLES: dict[tuple[str, str, Role, bool, int | None, str], Bundle] = {}
 _KEY_LENGTH = 16
 _INSTRUMENT_OF_KEY: dict[str, Instrument] = {}
 
@@ -51,17 +53,17 @@ def form_bundle(questionnaire: Questionnaire, language: str) -> Bundle:
 def bundle_of(*, key: str, form: str, role: str, language: str) -> Bundle | None:
     """The bundle that an address names; None when there is none."""
     instrument = _instrument_with_key(key)
-    is_follow_up = role.endswith(_FOLLOW_UP)
-    plain_role = role.removesuffix(_FOLLOW_UP)
-    if (
-        instrument is None
-        or form not in instrument.forms
-        or plain_role not in list(Role)
-        or language not in instrument.languages
-    ):
+    asked = _ROLE.fullmatch(role)
+    if instrument is None or form not in instrument.forms or asked is None or language not in instrument.languages:
         return None
+    order_number = int(asked["order"]) if asked["order"] else None
+    if order_number is not None and not (instrument.may_shuffle and order_number <= N_ORDERS):
+        return None
+    questionnaire = questionnaire_of(
+        instrument, form, Role(asked["role"]), asked["follow_up"] is not None, order_number
+    )
     with translation.override(language):
-        return form_bundle(questionnaire_of(instrument, form, Role(plain_role), is_follow_up), language)
+        return form_bundle(questionnaire, language)
 
 
 def _instrument_with_key(key: str) -> Instrument | None:
@@ -99,7 +101,11 @@ def _make(questionnaire: Questionnaire, text: FormText) -> Bundle:
     body = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     return Bundle(
         key=questionnaire.instrument.content_hash[:_KEY_LENGTH],
-        role=questionnaire.role.value + (_FOLLOW_UP if questionnaire.follow_up else ""),
+        role=(
+            questionnaire.role.value
+            + (_FOLLOW_UP if questionnaire.follow_up else "")
+            + (f"-order-{questionnaire.order_number}" if questionnaire.order_number else "")
+        ),
         digest=hashlib.sha256(body).hexdigest()[:16],
         body=body,
         packed=gzip.compress(body, compresslevel=9, mtime=0),

@@ -23,7 +23,7 @@ from instruments.clinician_form import clinician_forms
 from instruments.codes import link_fields
 from instruments.definitions import Instrument, Role
 from instruments.models import Administration, hash_token, new_token
-from instruments.patient_form import form_by_lot
+from instruments.patient_form import form_by_lot, order_fields
 from instruments.services import CreatedVisit, fresh_patient_code, study_instrument_version
 from studies import audit
 from studies.access import StudyAccess
@@ -178,6 +178,7 @@ def enrol_day_list(*, access: StudyAccess, plan: DayPlan, actor: User, now: date
                 role=role,
                 instrument_version=version,
                 form=forms[visit.dyad_id] if role == Role.CLINICIAN else visit.form,
+                **order_fields(study, version.instrument, visit, role),
                 token_hash=hash_token(token),
                 **link_fields(token),
                 expires_at=expires_at,

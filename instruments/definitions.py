@@ -188,6 +188,7 @@ class Instrument:
     status: str  # how far the wording has been tested; shown wherever scores are shown
     languages: tuple[str, ...]
     display: Mapping[Role, PerPage]
+    may_shuffle: bool  # whether a study may show the items of a recall block in an order drawn for each patient
     scale: tuple[Option, ...]
     does_not_apply: RoleTexts
     instructions: RoleTexts

@@ -132,6 +132,10 @@ class Administration(models.Model):
     answers = models.JSONField(default=dict)
     last_sequence = models.PositiveIntegerField(default=0)
     median_item_seconds = models.FloatField(null=True, blank=True)
+    #: Which order of the items is shown (`instruments.questionnaire.ordered_items`), and that order, code by code; None
+    #: where it is the form's own. Answers are kept by code all the same.
+    order_number = models.PositiveSmallIntegerField(null=True, editable=False)
+    item_order = models.JSONField(null=True, editable=False)
     #: Why a clinician declined to rate; None everywhere else.
     cannot_rate = models.CharField(max_length=20, choices=CannotRate, null=True, editable=False)
     #: The eight characters that open it as well (`instruments.codes`): how they are recognised, and the link they open.
@@ -169,7 +173,7 @@ class Administration(models.Model):
     def questionnaire(self) -> Questionnaire:
         """The order of asking; needs `visit__wave` loaded to know whether this is a follow-up."""
         follow_up = self.visit.wave.is_follow_up
-        return questionnaire_of(self.instrument, self.form, Role(self.role), follow_up)
+        return questionnaire_of(self.instrument, self.form, Role(self.role), follow_up, self.order_number)
 
     @property
     def is_completed(self) -> bool:
@@ -210,14 +214,18 @@ def study_languages(study: Study, instrument: Instrument, *, begun_in: str = "")
     return tuple(one for one in offered if not chosen or one in chosen or one == begun_in) or offered
 
 
-_QUESTIONNAIRES: dict[tuple[str, str, Role, bool], Questionnaire] = {}
+_QUESTIONNAIRES: dict[tuple[str, str, Role, bool, int | None], Questionnaire] = {}
 
 
-def questionnaire_of(instrument: Instrument, form: str, role: Role, follow_up: bool) -> Questionnaire:
+def questionnaire_of(
+    instrument: Instrument, form: str, role: Role, follow_up: bool, order_number: int | None = None
+) -> Questionnaire:
     """Kept per process: laying out the pages costs more than serving one."""
-    key = (instrument.content_hash, form, role, follow_up)
+    key = (instrument.content_hash, form, role, follow_up, order_number)
     if key not in _QUESTIONNAIRES:
-        _QUESTIONNAIRES[key] = Questionnaire(instrument=instrument, form=form, role=role, follow_up=follow_up)
+        _QUESTIONNAIRES[key] = Questionnaire(
+            instrument=instrument, form=form, role=role, follow_up=follow_up, order_number=order_number
+        )
     return _QUESTIONNAIRES[key]
 
 

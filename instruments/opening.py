@@ -18,7 +18,7 @@ from studies.models import Dyad, Study, Visit, Wave
 _Model = TypeVar("_Model", bound=models.Model)
 
 #: The columns that are read of each table, in the order of the model's fields.
-_OWN = tuple(field.attname for field in Administration._meta.concrete_fields)
+_OWN = tuple(one.attname for one in Administration._meta.concrete_fields if one.attname != "item_order")
 _VERSION = ("id", "content_hash")
 _VISIT = ("id", "dyad_id", "wave_id")
 _WAVE = ("id", "code", "is_follow_up")

@@ -75,7 +75,7 @@ class PageText:
 class FormText:
     """A whole form of one role in one language."""
 
-    key: tuple[str, str, Role, bool, str]  # content hash, form, role, follow-up, language
+    key: tuple[str, str, Role, bool, int | None, str]  # content hash, form, role, follow-up, language
     language: str
     role: Role
     title: str
@@ -87,7 +87,7 @@ class FormText:
     minutes: int
 
 
-_FORM_TEXTS: dict[tuple[str, str, Role, bool, str], FormText] = {}
+_FORM_TEXTS: dict[tuple[str, str, Role, bool, int | None, str], FormText] = {}
 
 
 def form_text(questionnaire: Questionnaire, language: str) -> FormText:
@@ -97,6 +97,7 @@ def form_text(questionnaire: Questionnaire, language: str) -> FormText:
         questionnaire.form,
         questionnaire.role,
         questionnaire.follow_up,
+        questionnaire.order_number,
         language,
     )
     if key not in _FORM_TEXTS:
@@ -115,7 +116,9 @@ def span_in_words(months: int) -> str:
     return ", ".join(parts)
 
 
-def _lay_out(questionnaire: Questionnaire, language: str, key: tuple[str, str, Role, bool, str]) -> FormText:
+def _lay_out(
+    questionnaire: Questionnaire, language: str, key: tuple[str, str, Role, bool, int | None, str]
+) -> FormText:
     instrument, role = questionnaire.instrument, questionnaire.role
     scale = tuple(_option(option, role, language, apart=False) for option in instrument.scale)
     conditions = [entry.ask_if for entry in questionnaire.entries.values() if isinstance(entry, Question)]

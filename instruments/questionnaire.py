@@ -4,6 +4,7 @@ Pure. One state machine serves every way of showing a form (one item a screen, a
 so that going back, resuming and reviewing cannot differ between them.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,27 @@ class Page:
         return tuple(entry.code for entry in self.entries)
 
 
+#: How many orders of the items there are beside the form's own. Few enough that each one's pages are laid out once.
+N_ORDERS = 24
+
+
+def ordered_items(instrument: Instrument, form: str, order_number: int | None) -> tuple[Item, ...]:
+    """The items of a form in the order with this number, from 1 to `N_ORDERS`; None: the form's own.
+
+    Items move within their recall block only, so that a time window is introduced once and blocks stay in order. Each
+    order follows from its number and the items' codes by SHA-256 alone: it is the same on every machine, for good.
+    """
+    items = instrument.form_items(form)
+    if order_number is None:
+        return items
+
+    def place(item: Item) -> bytes:
+        return hashlib.sha256(f"{order_number}:{item.code}".encode()).digest()
+
+    stretches = groupby(items, lambda item: item.recall)
+    return tuple(item for _recall, stretch in stretches for item in sorted(stretch, key=place))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Questionnaire:
     """One form of one instrument version as one role is asked it."""
@@ -38,11 +60,12 @@ class Questionnaire:
     form: str
     role: Role
     follow_up: bool
+    order_number: int | None = None  # which order of the items (`ordered_items`)
 
     @cached_property
     def entries(self) -> Mapping[str, Item | Question]:
         """Everything that can be asked, by code, in order."""
-        asked: list[Item | Question] = [*self.instrument.form_items(self.form)]
+        asked: list[Item | Question] = [*ordered_items(self.instrument, self.form, self.order_number)]
         asked += self.instrument.questions_for(self.role, follow_up=self.follow_up)
         return {entry.code: entry for entry in asked}
 

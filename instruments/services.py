@@ -22,7 +22,7 @@ from instruments.codes import link_fields
 from instruments.definitions import Answer, Item, Role
 from instruments.models import Administration, AnswerEvent, InstrumentVersion, hash_token, new_token
 from instruments.opening import locked_administration, locked_administration_with_token
-from instruments.patient_form import form_by_lot
+from instruments.patient_form import form_by_lot, order_fields
 from instruments.questionnaire import InvalidAnswer
 from studies.models import Clinician, Dyad, NonParticipation, Patient, Study, Visit, Wave
 from studies.scope import beyond_sites
@@ -169,6 +169,7 @@ def create_visit(
             role=role,
             instrument_version=instrument_version,
             form=forms[dyad.pk] if role == Role.CLINICIAN else form,
+            **order_fields(dyad.study, instrument_version.instrument, visit, role),
             token_hash=hash_token(token),
             **link_fields(token),
             expires_at=now + timedelta(days=link_valid_days),

@@ -40,7 +40,7 @@ def form_choices(instruments: Iterable[Instrument]) -> list[tuple[str, str]]:
 
 
 #: What data rest on: fixed once a study is open, or has a visit.
-FIXED_BY_OPENING = ("code", "instrument", "is_synthetic", "drawn_form", "drawn_percent")
+FIXED_BY_OPENING = ("code", "instrument", "is_synthetic", "drawn_form", "drawn_percent", "shuffles_items")
 
 
 class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
@@ -66,6 +66,7 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
             "default_form",
             "drawn_form",
             "drawn_percent",
+            "shuffles_items",
             "languages",
             "consent",
             "clinician_form",
@@ -197,6 +198,10 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
                 self.add_error("drawn_form", _("This questionnaire has no such form. Choose another one."))
             elif drawn_form and drawn_form == form:
                 self.add_error("drawn_form", _("Everybody gets this form already. Choose another one for those drawn."))
+            if cleaned.get("shuffles_items") and not version.instrument.may_shuffle:
+                self.add_error(
+                    "shuffles_items", _("This version of the questionnaire keeps one order. Choose another.")
+                )
             if not set(cleaned.get("languages", [])) <= set(version.instrument.languages):
                 self.add_error("languages", _("This questionnaire is not there in all of these languages."))
             elif not self.errors and self.instance.status != Study.Status.DRAFT:

@@ -57,6 +57,11 @@ class Study(models.Model):
         help_text=_("Some patients, drawn by lot, get it instead; a patient keeps the form at every wave."),
     )
     drawn_percent = models.PositiveSmallIntegerField(_("share of patients drawn, per cent"), default=25)
+    shuffles_items = models.BooleanField(
+        _("sentences in random order"),
+        default=False,
+        help_text=_("Drawn for each patient, within the parts of the questionnaire; only where its version allows it."),
+    )
     draw_seed = models.PositiveBigIntegerField(default=new_seed, editable=False)
     link_valid_days = models.PositiveSmallIntegerField(
         _("days a link stays open"), default=30, help_text=_("A questionnaire can be answered until then.")

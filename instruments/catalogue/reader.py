@@ -51,6 +51,7 @@ _TOP_LEVEL = (
     "examples",
 )  # fmt: skip
 _MAXIMUM_PER_PAGE = 20
+_SHUFFLED = "by lot within recall blocks"
 _ITEM_KEYS = (
     "code", "component", "domain", "recall", "reverse", "allow_does_not_apply", "clinician_perspective", "paper_basis",
     "text",
@@ -105,7 +106,7 @@ def parse_instrument(text: str | bytes, *, source: str) -> Instrument:
 
 
 def _read_content(content: Plain, log: ProblemLog) -> Instrument:
-    top = Entry.read(log, "", content, required=_TOP_LEVEL, optional=("display",))
+    top = Entry.read(log, "", content, required=_TOP_LEVEL, optional=("display", "item_order"))
     languages = _languages(top)
     top = dataclasses.replace(top, languages=languages)
     domains = {domain.id: domain for domain in map(_domain, _entries(top, "domains", *_GROUP_KEYS))}
@@ -128,6 +129,7 @@ def _read_content(content: Plain, log: ProblemLog) -> Instrument:
         status=top.text("status"),
         languages=languages,
         display=_display(top),
+        may_shuffle="item_order" in top.values and top.one_of("item_order", [_SHUFFLED]) == _SHUFFLED,
         scale=tuple(_scale_option(entry) for entry in top.entries("scale", name="value", required=("value", "label"))),
         does_not_apply=_does_not_apply(top),
         instructions=top.role_texts("instructions"),
@@ -369,6 +371,7 @@ def instrument_document(instrument: Instrument) -> dict[str, object]:
     display = {role.value: n for role, n in instrument.display.items() if n != DEFAULT_DISPLAY[role]}
     return {
         **({"display": display} if display else {}),
+        **({"item_order": _SHUFFLED} if instrument.may_shuffle else {}),
         "instrument": instrument.code,
         "version": instrument.version,
         "title": dict(instrument.title),

@@ -26,10 +26,10 @@ def kit() -> StudyKit:
 
 def test_the_lot_is_even_and_repeatable() -> None:
     """Of 20,000 patients a quarter is below .25, within four standard errors (.0122); another seed draws others."""
-    first = [lot(seed=7, patient_id=pk) < 0.25 for pk in range(20_000)]
+    first = [lot(seed=7, of=pk) < 0.25 for pk in range(20_000)]
     assert abs(sum(first) / len(first) - 0.25) < 0.0122
-    assert first == [lot(seed=7, patient_id=pk) < 0.25 for pk in range(20_000)]
-    other = [lot(seed=8, patient_id=pk) < 0.25 for pk in range(20_000)]
+    assert first == [lot(seed=7, of=pk) < 0.25 for pk in range(20_000)]
+    other = [lot(seed=8, of=pk) < 0.25 for pk in range(20_000)]
     both = sum(a and b for a, b in zip(first, other, strict=True)) / len(first)
     assert abs(both - 0.0625) < 0.0069  # independent: a sixteenth, within four standard errors
 

@@ -17,6 +17,7 @@ CATALOGUE = Path(__file__).parents[3] / "instruments" / "catalogue"
 RELEASED = {
     "healing-relationships-1.0.yaml": "edff6bad2d2ad28df2e56bcd198bba61da605e58d16d20e6d6e4b56a0da4581f",
     "healing-relationships-1.1.yaml": "90d1d685e2298120b5f42badd1da527450d3ad5d1933156fc3e603bf5023785e",
+    "healing-relationships-1.2.yaml": "a153838c79df6a274eb820537bad8c03375284641768f2dbc96e202201dcba48",
 }
 
 
@@ -62,6 +63,15 @@ def test_version_1_1_is_1_0_on_pages_of_five(instrument: Instrument) -> None:
     assert dict(paged.display) == {Role.PATIENT: 5, Role.CLINICIAN: "block"}
     document = instrument_document(paged)
     assert document.pop("display") == {"patient": 5}
+    assert document | {"version": "1.0"} == instrument_document(instrument)
+
+
+def test_version_1_2_is_1_0_with_leave_to_shuffle(instrument: Instrument) -> None:
+    """The two differ in what a study may choose, and in nothing else: not a word, not a rule."""
+    shuffled = read_instrument(CATALOGUE / "healing-relationships-1.2.yaml")
+    assert (instrument.may_shuffle, shuffled.may_shuffle) == (False, True)
+    document = instrument_document(shuffled)
+    assert document.pop("item_order") == "by lot within recall blocks"
     assert document | {"version": "1.0"} == instrument_document(instrument)
 
 
