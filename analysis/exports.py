@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils.crypto import salted_hmac
 
+from analysis.plans import newest_plan, plan_in_words
 from instruments.definitions import Absence, Answer, Instrument, Role
 from instruments.models import Administration
 from instruments.services import study_instrument_version
@@ -65,7 +66,9 @@ def codebook_csv(study: Study) -> Iterator[str]:
     writer = csv.writer(_Line(), lineterminator="\n")
     yield writer.writerow(["column", "meaning"])
     for name, meaning in _columns(study, study_instrument_version(study).instrument):
-        yield writer.writerow([name, meaning])
+        # What a reader of the data has to know of the study stands with its code: a line of its own would be no column.
+        note = f"; analysis plan: {plan_in_words(newest_plan(study))}" if name == "study" else ""
+        yield writer.writerow([name, meaning + note])
 
 
 def _columns(study: Study, instrument: Instrument) -> list[tuple[str, str]]:

@@ -8,11 +8,12 @@ from crispy_forms.layout import Div, Layout
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from analysis.plans import MAXIMUM_LENGTH
 from instruments.definitions import Instrument
 from instruments.staff_forms import form_choices
 from studies.access import StudyAccess
 from studies.forms import ClinicianChoiceField, crispy_helper
-from studies.models import Clinician, Site, Wave
+from studies.models import Clinician, Site, Study, Wave
 
 LARGEST_SEED = 2**31 - 1
 
@@ -94,3 +95,47 @@ class AnalysisForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["form"].choices = form_choices([instrument])  # type: ignore[attr-defined]
         self.helper = crispy_helper(_("Run analysis"))
+
+
+class AnalysisPlanForm(forms.Form):
+    """What is tested, and how; which models are confirmatory."""
+
+    text = forms.CharField(
+        label=_("Plan"),
+        max_length=MAXIMUM_LENGTH,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 18}),
+        help_text=_("Plain text: hypotheses, models, who is left out, how many dyads, what counts as support."),
+    )
+    confirmatory = forms.CharField(
+        label=_("Confirmatory models, one a line"),
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=_(
+            "What is not named here is exploratory. The names stand on the pages of analyses and in the codebook."
+        ),
+    )
+    why = forms.CharField(
+        label=_("Why it is changed"),
+        max_length=500,
+        required=False,
+        help_text=_("The study has opened: each version is kept with its reason. Never write a name here."),
+    )
+
+    def __init__(self, *args: Any, study: Study, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_open = study.status != Study.Status.DRAFT
+        if not self.is_open:
+            self.fields["why"].widget = forms.HiddenInput()
+        self.helper = crispy_helper(_("Save as a new version"))
+
+    def clean_confirmatory(self) -> list[str]:
+        written: str = self.cleaned_data["confirmatory"]
+        return [name for line in written.splitlines() if (name := " ".join(line.split()))]
+
+    def clean_why(self) -> str:
+        why: str = self.cleaned_data["why"].strip()
+        if self.is_open and not why:
+            raise forms.ValidationError(_("Say why: the reason is kept with the change."))
+        return why

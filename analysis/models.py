@@ -1,6 +1,6 @@
 """Analyses: what was asked for, how far it is, and what came out."""
 
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -55,3 +55,33 @@ class AnalysisRun(Leased):
     @property
     def is_finished(self) -> bool:
         return self.status in (self.Status.DONE, self.Status.FAILED)
+
+
+class AnalysisPlan(models.Model):
+    """One version of what a study means to test; the newest counts. Rows are only ever added (a trigger refuses more).
+
+    `confirmatory` names the models that are tested; whatever else is looked at is exploratory.
+    """
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="analysis_plans")
+    number = models.PositiveIntegerField()
+    text = models.TextField()
+    confirmatory = models.JSONField(default=list)  # names, in the order written
+    text_hash = models.CharField(max_length=64)  # SHA-256 of the text and the names
+    why = models.CharField(max_length=500, blank=True)
+    written_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    written_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("analysis plan")
+        verbose_name_plural = _("analysis plans")
+        ordering = ["study_id", "-number"]
+        constraints = [models.UniqueConstraint(fields=["study", "number"], name="analysis_plan_number_once")]
+
+    def __str__(self) -> str:
+        return f"analysis plan {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add the row; there is no changing one."""
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)

@@ -26,6 +26,7 @@ from analysis.overview import (
     role_norms,
     scored_dyads,
 )
+from analysis.plans import newest_plan, plan_at
 from analysis.services import request_analysis
 from analysis.words import progress_words, statistics_words
 from instruments.definitions import Instrument
@@ -154,7 +155,11 @@ def analyses(request: HttpRequest, code: str) -> HttpResponse:
     access = whole_study_for(request.user, code, *SEES_SCORES)
     runs = access.study.analysis_runs.select_related("requested_by").defer("result")
     page = Paginator(runs, ANALYSES_PER_PAGE).get_page(request.GET.get("page"))
-    context = _context(access, "analyses") | {"page": page, "form_labels": _form_labels(_instrument(access.study))}
+    context = _context(access, "analyses") | {
+        "page": page,
+        "form_labels": _form_labels(_instrument(access.study)),
+        "plan": newest_plan(access.study),
+    }
     return render(request, "analysis/analyses.html", context)
 
 
@@ -188,6 +193,7 @@ def analysis(request: HttpRequest, code: str, run_id: int) -> HttpResponse:
         "progress_words": progress_words(run.progress_note),
         "error": statistics_words(run.error),
         "form_label": _form_labels(instrument).get(run.form, run.form),
+        "plan": plan_at(access.study, run.requested_at),
     }
     if run.status == AnalysisRun.Status.DONE and run.result is not None and instrument is not None:
         context["parts"] = result_page.role_parts(run.result, instrument)
@@ -223,9 +229,9 @@ def _download(
     now = timezone.now()
     stamp = "-SYNTHETIC" if access.study.is_synthetic else ""
     name = f"{access.study.code}-{what}{stamp}-{now:%Y%m%d}.csv"
-    audit.record(
-        study=access.study, actor=signed_in(request), action=f"export {what}", detail={"file": name, **detail}, now=now
-    )
+    plan = newest_plan(access.study)
+    detail = {"file": name, "analysis_plan": plan.number if plan else None, **detail}
+    audit.record(study=access.study, actor=signed_in(request), action=f"export {what}", detail=detail, now=now)
     return StreamingHttpResponse(
         lines(access.study),
         content_type="text/csv; charset=utf-8",

@@ -115,6 +115,8 @@ POLICY: dict[str, Rule] = {
     "codebook_download": role(*SEES_SCORES),
     "dyad": role(*SEES_SCORES),
     "analyses": role(*SEES_SCORES),
+    "analysis_plan": role(*SEES_SCORES),
+    "analysis_plan_edit": role(*MANAGES_STUDY),
     "analysis_new": role(*SEES_SCORES),
     "analysis": role(*SEES_SCORES),
     "analysis_progress": role(*SEES_SCORES),

@@ -54,6 +54,7 @@ ACTIONS: dict[str, str | Promise] = {
     "change clinician": _("Clinician changed"),
     "change wave": _("Wave changed"),
     "write consent text": _("Consent text written"),
+    "write analysis plan": _("Analysis plan written"),
     "consent declined": _("Patient declined"),
     "new link": _("New link made"),
     "add tablet": _("Tablet added"),

@@ -21,6 +21,8 @@ PAGES: dict[str | None, list[str]] = {
         "/studies/DEMO/settings/",
         "/studies/DEMO/consent/",
         "/studies/DEMO/consent/en/",
+        "/studies/DEMO/plan/",
+        "/studies/DEMO/plan/edit/",
         "/studies/DEMO/sites/new/",
         "/studies/DEMO/clinicians/new/",
         "/studies/DEMO/waves/new/",

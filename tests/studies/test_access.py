@@ -62,6 +62,8 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "import_responses": ("get", {ADMIN}),
     "site_new": ("get", {ADMIN}),
     "consent_texts": ("get", {ADMIN}),
+    "analysis_plan": ("get", {ADMIN, RESEARCHER}),
+    "analysis_plan_edit": ("get", {ADMIN}),
     "consent_text": ("get", {ADMIN}),
     "consent_text_of_site": ("get", {ADMIN}),
     "site_edit": ("get", {ADMIN}),
