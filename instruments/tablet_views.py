@@ -50,20 +50,20 @@ def tablet(request: HttpRequest) -> HttpResponse:
         return response
     if request.method == "POST":
         response = _see_other(reverse("tablet"))
-        tablets.close_form(response)
+        tablets.close_form(request, response)
         return response
     devices.seen(device, now=now)
     opened = hand_over.current(device)
     if opened is not None:
         return _with_patient(request, device, opened, secret, now=now)
     if device.revoked_at is not None:
-        return _closed(render(request, "tablets/revoked.html", {"device": device}))
+        return _closed(request, render(request, "tablets/revoked.html", {"device": device}))
     token = hand_over.take(device=device, secret=secret, now=now)
-    response = (
-        _closed(render(request, "tablets/waiting.html", {"device": device}))
-        if token is None
-        else _questionnaire(request, token)
-    )
+    if token is None:
+        response = render(request, "tablets/waiting.html", {"device": device})
+        tablets.await_form(response)
+    else:
+        response = _questionnaire(request, token)
     tablets.make_tablet(request, response, secret)
     return response
 
@@ -78,10 +78,10 @@ def _with_patient(
     if token is not None and tablets.shows_form(request, form.token_hash):
         with translation.override(form.language or translation.get_language()):
             return render(request, "tablets/stop.html", {"link": reverse("questionnaire", args=[token])})
-    if token is not None and hand_over.may_ask_again(opened, now=now):
+    if token is not None and not tablets.was_closed(request) and hand_over.may_ask_again(opened, now=now):
         return _questionnaire(request, token)
     if device.revoked_at is not None:
-        return _closed(render(request, "tablets/revoked.html", {"device": device}))
+        return _closed(request, render(request, "tablets/revoked.html", {"device": device}))
     return _locked(request, opened)
 
 
@@ -89,7 +89,7 @@ def _locked(request: HttpRequest, opened: HandOver, *, problem: str = "", status
     form = opened.administration
     context = {"is_completed": form.is_completed, "is_declined": form.is_declined, "problem": problem}
     with translation.override(form.language or translation.get_language()):
-        return _closed(render(request, "tablets/locked.html", context, status=status))
+        return _closed(request, render(request, "tablets/locked.html", context, status=status))
 
 
 @require_POST
@@ -114,7 +114,7 @@ def unlock(request: HttpRequest) -> HttpResponse:
         hand_over.go_on(hand_over=opened, now=now)
         return _questionnaire(request, token)
     hand_over.end(hand_over=opened, now=now)
-    return _closed(_see_other(reverse("tablet")))
+    return _see_other(reverse("tablet"))
 
 
 @require_GET
@@ -210,7 +210,7 @@ def enrol_with_code(request: HttpRequest) -> HttpResponse:
 def _enrolled(request: HttpRequest, device: Device, *, now: datetime) -> HttpResponse:
     before = devices.device_with_secret(tablets.secret_of(request))
     secret = devices.enrol(device=device, replaces=before, now=now)
-    response = _closed(_see_other(reverse("tablet")))
+    response = _closed(request, _see_other(reverse("tablet")))
     tablets.make_tablet(request, response, secret)
     remember_browser(request, response)
     return response
@@ -225,8 +225,8 @@ def _questionnaire(request: HttpRequest, token: str) -> HttpResponse:
     return response
 
 
-def _closed(response: HttpResponse) -> HttpResponse:
-    tablets.close_form(response)
+def _closed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    tablets.close_form(request, response)
     return response
 
 

@@ -20,6 +20,7 @@ from instruments.models import hash_token
 KEPT_SECONDS = 400 * 24 * 60 * 60
 #: A questionnaire that was left open overnight is locked in the morning.
 OPEN_SECONDS = 12 * 60 * 60
+_CLOSED = "closed"
 
 
 def secret_of(request: HttpRequest) -> str:
@@ -52,15 +53,28 @@ def open_form(request: HttpRequest, response: HttpResponse, token: str) -> None:
     _set(request, response, _form_cookie(), _mark(hash_token(token)), OPEN_SECONDS)
 
 
-def close_form(response: HttpResponse) -> None:
-    """No questionnaire is open any more. The changed cookie also makes browsers drop the pages they keep for Back."""
+def close_form(request: HttpRequest, response: HttpResponse) -> None:
+    """Stopped, paused or finished: no questionnaire shows any more until one is opened anew.
+
+    The changed cookie also makes browsers drop the pages that they keep for Back.
+    """
+    _set(request, response, _form_cookie(), _CLOSED, OPEN_SECONDS)
+
+
+def was_closed(request: HttpRequest) -> bool:
+    """Whether the questionnaire was closed on this tablet, rather than never having arrived."""
+    return request.COOKIES.get(_form_cookie()) == _CLOSED
+
+
+def await_form(response: HttpResponse) -> None:
+    """The tablet waits for its next questionnaire."""
     response.delete_cookie(_form_cookie(), samesite="Lax")
 
 
 def forget_tablet(response: HttpResponse) -> None:
     """This browser is no tablet any more."""
     response.delete_cookie(settings.DEVICE_COOKIE, samesite="Lax")
-    close_form(response)
+    await_form(response)
 
 
 def open_typed(request: HttpRequest, response: HttpResponse, token: str, *, now: datetime) -> None:

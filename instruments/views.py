@@ -611,7 +611,7 @@ def locked(request: HttpRequest) -> HttpResponse:
     """What an abandoned tablet shows: how to go on, and nothing about anybody."""
     if tablets.is_tablet(request):
         response = _see_other(reverse("tablet"))
-        tablets.close_form(response)
+        tablets.close_form(request, response)
         return response
     return HttpResponse(loader.get_template("questionnaire/locked.html").render(), headers=_HEADERS)
 

@@ -122,7 +122,7 @@ def test_a_tablet_is_enrolled_by_link_or_code(desk: Client) -> None:
     assert "This tablet is ready" in waiting
     assert "Front desk 1" in waiting
     offer = page(desk.post(url("device_new"), {"name": "Front desk 2", "pin": PIN}))
-    code = re.search(r'<strong class="address">([0-9A-Z]{4}-[0-9A-Z]{4})<', offer)
+    code = re.search(r'<strong class="address fs-5">([0-9A-Z]{4}-[0-9A-Z]{4})<', offer)
     assert code is not None
     other = Client(enforce_csrf_checks=True)
     assert other.get("/tablet/")["Location"] == "/q/tablet/"
@@ -259,6 +259,33 @@ def test_without_the_binding_the_last_patient_is_shown(kit: StudyKit, desk: Clie
     send(tablet, "/q/tablet/")
     with patch.object(tablets, "holds_another", return_value=False), pytest.raises(AssertionError):
         refuse_everything(tablet, root)
+
+
+def test_stopping_at_once_locks_as_well(kit: StudyKit, desk: Client) -> None:
+    """On the welcome page, a moment after it was opened: it does not come back, however often the page is loaded."""
+    tablet = new_tablet(desk)
+    give(desk, form_of(kit))
+    root = opened_on(tablet)
+    assert "Do you want to stop?" in page(tablet.get("/q/tablet/"))
+    send(tablet, "/q/tablet/")
+    for _ in range(2):
+        assert "This survey is paused" in page(tablet.get("/q/tablet/"))
+    refuse_everything(tablet, root)
+
+
+def test_who_declines_on_a_tablet_is_thanked(kit: StudyKit, desk: Client) -> None:
+    """And the tablet is locked; nobody is asked to go on."""
+    tablet = new_tablet(desk)
+    form = form_of(kit)
+    give(desk, form)
+    root = opened_on(tablet)
+    Administration.objects.filter(pk=form.pk).update(status=Administration.Status.DECLINED, language="en")
+    assert tablet.get(root)["Location"] == "/q/tablet/"
+    locked = page(tablet.get("/q/tablet/"))
+    assert "Thank you for telling us" in locked
+    assert "Go on with this survey" not in locked
+    assert send(tablet, "/q/tablet/unlock/", pin=PIN, then="go on")["Location"] == "/q/tablet/"
+    assert "This tablet is ready" in page(tablet.get("/q/tablet/"))
 
 
 def test_an_idle_tablet_is_locked(kit: StudyKit, desk: Client) -> None:

@@ -40,6 +40,8 @@ PAGES: dict[str | None, list[str]] = {
         "/studies/DEMO/visits/?show=owing",
         "/studies/DEMO/visits/new/",
         "/studies/DEMO/visits/list/",
+        "/studies/DEMO/tablets/",
+        "/studies/DEMO/tablets/new/",
         "/studies/DEMO/participation/",
         "/studies/DEMO/participation/new/",
         "/second-factor/setup/",
@@ -117,7 +119,7 @@ def test_staff_pages_have_no_faults(platform: Platform, page_of: OpenPage, role:
 
 
 def test_one_dyads_page_and_the_links_of_a_visit_have_no_faults(platform: Platform, page_of: OpenPage) -> None:
-    """The pages whose address is only known on the way: a dyad, both links, a new link's confirmation."""
+    """The pages whose address is only known on the way: a dyad, links, a tablet, and what confirms."""
     researcher = page_of("researcher", "en")
     researcher.goto(f"{platform.base_url}/studies/DEMO/dyads/?complete=yes")
     researcher.locator("table tbody a").first.click()
@@ -130,11 +132,27 @@ def test_one_dyads_page_and_the_links_of_a_visit_have_no_faults(platform: Platfo
     links = faults(coordinator)
     coordinator.goto(f"{platform.base_url}/studies/DEMO/visits/?show=owing")
     coordinator.get_by_role("link", name="New link").first.click()
-    assert {"dyad": faults(researcher), "links": links, "confirm": faults(coordinator)} == {
-        "dyad": [],
-        "links": [],
-        "confirm": [],
+    confirm = faults(coordinator)
+    coordinator.goto(f"{platform.base_url}/studies/DEMO/tablets/new/")
+    coordinator.fill("input[name=name]", "Tablet to look at")
+    coordinator.fill("input[name=pin]", "2580")
+    coordinator.locator("input[name=save]").click()
+    coordinator.get_by_role("link", name="Enrol this device").wait_for()
+    offer = faults(coordinator)
+    coordinator.get_by_role("link", name="Back to the tablets").click()
+    coordinator.get_by_role("link", name="Take out of use Tablet to look at").click()
+    revoke = faults(coordinator)
+    coordinator.goto(f"{platform.base_url}/studies/DEMO/visits/?show=owing")
+    coordinator.get_by_role("link", name="Hand over").first.click()
+    found = {
+        "dyad": faults(researcher),
+        "links": links,
+        "confirm": confirm,
+        "offer": offer,
+        "revoke": revoke,
+        "hand over": faults(coordinator),
     }
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
 def test_the_check_finds_planted_faults(platform: Platform, page_of: OpenPage) -> None:
