@@ -196,6 +196,7 @@ def test_a_url_that_is_not_in_the_table_is_refused(rf: RequestFactory, monkeypat
     request.resolver_match = resolve("/")
     enforcer = EnforcePolicy(lambda request: HttpResponse())
     request.scope, request.user = Scope(), User(is_superuser=True)  # type: ignore[attr-defined]
+    request.session = {}  # type: ignore[assignment]  # as that of somebody who has just signed in
     enforcer.process_view(request, None, (), {})
     monkeypatch.delitem(POLICY, "home")
     with pytest.raises(PermissionDenied):
