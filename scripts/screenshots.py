@@ -29,6 +29,7 @@ def main() -> None:
         picture_questionnaires(browser, demo)
         picture_researcher(browser, demo)
         picture_office(browser, demo)
+        picture_tablets(browser, demo)
         browser.close()
 
 
@@ -69,6 +70,43 @@ def picture_office(browser: Browser, demo: dict[str, Any]) -> None:
             page.goto(f"{demo['base_url']}/studies/{demo['study']}/{path}")
             page.screenshot(path=IMAGES / f"{name}.png")
         page.close()
+
+
+def picture_tablets(browser: Browser, demo: dict[str, Any]) -> None:
+    """A tablet that is enrolled, handed over to and locked; the visit of the day is made for it."""
+    study = f"{demo['base_url']}/studies/{demo['study']}"
+    desk = browser.new_page(viewport=DESK, locale="en-US")
+    person = next(one for one in demo["staff"] if one["role"] == "coordinator")
+    desk.goto(f"{demo['base_url']}/login/")
+    desk.fill("input[name=username]", person["username"])
+    desk.fill("input[name=password]", person["password"])
+    desk.press("input[name=password]", "Enter")
+    desk.wait_for_url(lambda url: "/login/" not in url)
+    desk.goto(f"{study}/tablets/")
+    n_there = desk.locator("tbody tr").count()
+    tablets = []
+    for number in (n_there + 1, n_there + 2):
+        desk.goto(f"{study}/tablets/new/")
+        desk.fill("input[name=name]", f"Front desk {number}")
+        desk.fill("input[name=pin]", "2580")
+        desk.locator("input[name=save]").click()
+        tablet = browser.new_page(viewport=TABLET, locale="en-US")
+        tablet.goto(str(desk.locator(".link-card a").get_attribute("href")))
+        tablet.locator("button.primary").click()
+        tablet.locator("body[data-tablet=waiting]").wait_for()
+        tablets.append(tablet)
+    desk.goto(f"{study}/visits/new/")
+    desk.locator("select[name=clinician]").select_option(index=1)
+    desk.locator("input[name=save]").click()
+    patient = str(desk.locator("h1").text_content()).split(" ")[0]
+    desk.goto(f"{study}/visits/")
+    desk.locator("tr", has_text=patient).get_by_role("link", name="Hand over").click()
+    desk.locator("button[name=tablet]").first.wait_for()
+    desk.screenshot(path=IMAGES / "hand-over.png")
+    desk.get_by_role("button", name=f"Hand over Front desk {n_there + 1}").click()
+    tablets[0].wait_for_url(lambda url: "/q/tablet/" not in url)
+    take(desk, f"{study}/tablets/", "tablets")
+    take(tablets[0], f"{demo['base_url']}/q/locked/", "tablet-locked")
 
 
 def picture_researcher(browser: Browser, demo: dict[str, list[dict[str, str]]]) -> None:
