@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from analysis.models import AnalysisRun
 from analysis.needs import Completions, Kind, Need, Signs, needs_of
 from instruments.devices import devices_needing_a_hand
-from instruments.models import Administration
+from instruments.models import Administration, ReminderMail
 from studies import heartbeats, scope
 from studies.access import MANAGES_STUDY, MANAGES_VISITS, SEES_SCORES, StudyAccess, accesses_of, study_for
 from studies.models import Study, Visit
@@ -64,7 +64,7 @@ def gather_messages(user: User | AnonymousUser, *, code: str | None = None, now:
 
 def _signs(user: User | AnonymousUser, access: StudyAccess, *, now: datetime) -> Signs:
     tablets: Sequence[str] = ()
-    completions, n_expiring, n_failed, heard = None, 0, 0, None
+    completions, n_expiring, n_failed, n_unsent, heard = None, 0, 0, 0, None
     code = access.study.code
     if access.manages_visits:
         with scope.within(scope.Scope()):  # what is looked up here opens nothing for the page around it
@@ -75,6 +75,8 @@ def _signs(user: User | AnonymousUser, access: StudyAccess, *, now: datetime) ->
     if not access.roles.isdisjoint(SEES_SCORES):
         failed = AnalysisRun.objects.filter(study=access.study, status=AnalysisRun.Status.FAILED)
         n_failed = failed.filter(finished_at__gte=now - timedelta(days=7)).count()
+    if not access.roles.isdisjoint(MANAGES_STUDY):
+        n_unsent = _n_unsent_reminders(access.study, now=now)
     if not access.roles.isdisjoint(MANAGES_STUDY) and not access.study.is_synthetic:
         heard = heartbeats.last_beats()
     return Signs(
@@ -82,6 +84,7 @@ def _signs(user: User | AnonymousUser, access: StudyAccess, *, now: datetime) ->
         completions=completions,
         n_expiring=n_expiring,
         n_failed_analyses=n_failed,
+        n_unsent_reminders=n_unsent,
         heard=heard,
         installed_at=access.study.created_at,
     )
@@ -114,6 +117,11 @@ def _n_expiring(access: StudyAccess, *, now: datetime) -> int:
         visit__non_participation=None,
     )
     return access.within_sites(forms, "visit__dyad__clinician__site").count()
+
+
+def _n_unsent_reminders(study: Study, *, now: datetime) -> int:
+    failed = ReminderMail.objects.filter(sent_at=None, made_at__gt=now - timedelta(days=3)).exclude(error="")
+    return failed.filter(user__clinicians__site__study=study).distinct().count()
 
 
 def _in_words(need: Need, code: str) -> Message:
@@ -151,6 +159,13 @@ def _in_words(need: Need, code: str) -> Message:
                 "%(n)d analysis failed in the last seven days.", "%(n)d analyses failed in the last seven days.", need.n
             ) % {"n": need.n}
             remedy, address = _("Each one says why."), reverse("analyses", args=[code])
+        case Kind.REMINDERS_FAIL:
+            text = ngettext(
+                "%(n)d reminder to a clinician could not be sent.",
+                "%(n)d reminders to clinicians could not be sent.",
+                need.n,
+            ) % {"n": need.n}
+            remedy = _("Check the clinician's e-mail address; whoever runs the server checks the mail settings.")
         case Kind.WORKER_SILENT:
             is_scoring = need.names == ("scoring worker",)
             who = _("Scoring stands still") if is_scoring else _("Analyses stand still")

@@ -29,6 +29,7 @@ class Kind(Enum):
     COMPLETIONS = "completions"
     EXPIRING = "expiring"
     ANALYSIS_FAILED = "analysis failed"
+    REMINDERS_FAIL = "reminders fail"
     WORKER_SILENT = "worker silent"
     ANCHOR_OVERDUE = "anchor overdue"
     BACKUP_OVERDUE = "backup overdue"
@@ -52,6 +53,7 @@ class Signs:
     completions: Completions | None = None
     n_expiring: int = 0  # open forms whose link ends within days
     n_failed_analyses: int = 0  # of the last week
+    n_unsent_reminders: int = 0  # mails of the last days that no mail server took
     #: When each part of the installation was last heard of; None for who cannot do anything about it.
     heard: Mapping[str, datetime] | None = None
     installed_at: datetime | None = None
@@ -95,6 +97,8 @@ def needs_of(signs: Signs, *, now: datetime) -> list[Need]:
         found.append(Need(kind=Kind.COMPLETIONS, n=counts.n_week_finished, completions=counts))
     if signs.n_failed_analyses:
         found.append(Need(kind=Kind.ANALYSIS_FAILED, n=signs.n_failed_analyses))
+    if signs.n_unsent_reminders:
+        found.append(Need(kind=Kind.REMINDERS_FAIL, n=signs.n_unsent_reminders))
     if signs.n_expiring:
         found.append(Need(kind=Kind.EXPIRING, n=signs.n_expiring))
     return found

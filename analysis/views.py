@@ -20,6 +20,7 @@ from analysis.models import AnalysisRun
 from analysis.overview import (
     DOMAIN_COLUMNS,
     Completeness,
+    SiteCompleteness,
     completeness,
     for_listing,
     known_sort,
@@ -27,6 +28,7 @@ from analysis.overview import (
     scored_dyads,
 )
 from analysis.plans import newest_plan, plan_at
+from analysis.recruitment import Recruitment, recruitment
 from analysis.services import request_analysis
 from analysis.words import progress_words, statistics_words
 from instruments.definitions import Instrument
@@ -53,9 +55,20 @@ def study_overview(request: HttpRequest, code: str) -> HttpResponse:
     context = _context(access, "overview") | {
         "sites": sites,
         "total": sum((site.counts for site in sites), Completeness()),
+        "recruitment": [(site.site, way) for site in sites if (way := _recruitment(access.study, site)) is not None],
         "target": sum(site.site.target_dyads for site in sites),
     }
     return render(request, "analysis/overview.html", context)
+
+
+def _recruitment(study: Study, site: SiteCompleteness) -> Recruitment | None:
+    return recruitment(
+        n_done=site.counts.n_both_done,
+        target=site.site.target_dyads,
+        start=timezone.localdate(study.created_at),
+        until=site.site.target_date,
+        today=timezone.localdate(),
+    )
 
 
 @staff_page

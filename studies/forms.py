@@ -146,7 +146,8 @@ class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class
 
     class Meta:
         model = Site
-        fields = ["code", "name", "target_dyads", "allows_private_labels"]
+        widgets = {"target_date": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")}
+        fields = ["code", "name", "target_dyads", "target_date", "allows_private_labels"]
 
     def __init__(self, *args: Any, access: StudyAccess, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

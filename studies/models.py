@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from studies.scope import ScopedManager
 
@@ -137,6 +138,9 @@ class Site(models.Model):
     code = models.CharField(_("code"), max_length=20, validators=[code_validator])
     name = models.CharField(_("name"), max_length=200)
     target_dyads = models.PositiveIntegerField(_("target number of dyads"), default=0)
+    target_date = models.DateField(
+        _("to be reached by"), null=True, blank=True, help_text=_("Blank: the overview shows no expected number.")
+    )
     allows_private_labels = models.BooleanField(
         _("private labels"),
         default=False,
@@ -518,6 +522,10 @@ class DyadLabel(models.Model):
         return f"label of dyad {self.dyad_id}"
 
 
+#: Names that the platform itself gives to waves; shown in the page's language.
+OWN_WAVE_NAMES = {"Baseline": _("Baseline"), "Follow-up": pgettext_lazy("wave", "Follow-up")}
+
+
 class Wave(models.Model):
     """A planned time of asking: baseline, retest, follow-up."""
 
@@ -538,7 +546,12 @@ class Wave(models.Model):
         constraints = [models.UniqueConstraint(fields=["study", "code"], name="wave_code_unique_in_study")]
 
     def __str__(self) -> str:
-        return self.label
+        return self.name
+
+    @property
+    def name(self) -> str:
+        """The label, in the page's language where it is one of the platform's own."""
+        return str(OWN_WAVE_NAMES.get(self.label, self.label))
 
     @property
     def has_window(self) -> bool:

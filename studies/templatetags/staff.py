@@ -99,6 +99,21 @@ def share_bar(value: float | None) -> SafeString:
     )
 
 
+@register.simple_tag
+def target_bar(share: float, expected: float | None) -> SafeString:
+    """A bar for a share of a target, with a mark where it should stand by now; the figures stand beside it."""
+    mark = ""
+    if expected is not None:
+        place = 100 * min(1.0, max(0.0, expected))
+        mark = format_html('<rect x="{}" y="0" width="0.5" height="6" fill="#1f2933"/>', f"{min(99.5, place):.1f}")
+    return format_html(
+        '<svg class="target-bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect y="1" width="100" height="4" fill="#e4e7eb"/><rect y="1" width="{}" height="4" fill="#0b6e6e"/>{}</svg>',
+        f"{100 * min(1.0, max(0.0, share)):.1f}",
+        mark,
+    )
+
+
 @register.filter
 def unlocalize_number(value: int) -> str:
     """A number that is a name (an id, a seed): without thousands separators."""

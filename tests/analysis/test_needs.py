@@ -87,3 +87,11 @@ def test_what_was_put_away_comes_back_when_it_changes() -> None:
     assert key(("A",)) == key(("A",))
     assert len({key(("A",)), key(("B",)), key(("A", "B"))}) == 3
     assert Need(kind=Kind.EXPIRING, n=1).key != Need(kind=Kind.EXPIRING, n=2).key
+
+
+def test_failing_mails_and_analyses_are_told_with_their_number() -> None:
+    """In the order of what is more urgent."""
+    found = needs_of(Signs(n_failed_analyses=2, n_unsent_reminders=3, n_expiring=4), now=NOW)
+    assert [(need.kind, need.n) for need in found] == [
+        (Kind.ANALYSIS_FAILED, 2), (Kind.REMINDERS_FAIL, 3), (Kind.EXPIRING, 4),
+    ]  # fmt: skip
