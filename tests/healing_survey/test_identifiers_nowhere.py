@@ -32,7 +32,7 @@ def search(folder: Path, *, plain: bool) -> dict[str, list[str]]:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120, check=False)
         logs += done.stdout + done.stderr
         assert done.returncode == 0, logs.decode()
-    assert b"/identifiers/" in logs, "requests are in the log"
+    assert b'"page": "identifiers_edit"' in logs, "requests are in the log"
     downloads = (folder / "out" / "downloads.txt").read_bytes()
     assert b"QUIET" in downloads
     messages = files_below(folder / "broker" / "messages")
