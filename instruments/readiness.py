@@ -86,6 +86,20 @@ def consent_problems(study: Study, instrument: Instrument) -> list[str]:
     return problems
 
 
+def quality_rules(instrument: Instrument) -> list[str]:
+    """What marks a form as carelessly answered, in words. The limits belong to the version: marks must not drift."""
+    rules = instrument.scoring
+    return [
+        _("Hasty: the median time per sentence is under %(seconds)g seconds (not on paper).")
+        % {"seconds": rules.fast_median_seconds},
+        _("One answer throughout: every sentence, the reversed ones among them, has the same answer."),
+        _("Contradictory: at least %(n)d reversed sentences lie %(points)g points or more from the others on the same.")
+        % {"n": rules.reverse_conflict_minimum, "points": rules.reverse_conflict_distance},
+        _("Many gaps: more than %(percent)d %% of the sentences that apply are unanswered.")
+        % {"percent": rules.missing_percent},
+    ]
+
+
 def language_name(language: str) -> str:
     """What the page's language calls a language, for the middle of a sentence."""
     return str(get_language_info(language)["name_translated"])

@@ -23,7 +23,7 @@ from instruments.definitions import Instrument, Role
 from instruments.enrolment import EnrolmentRefused, VisitMadeAlready, enrol_visit
 from instruments.imports import ImportRefused, import_responses
 from instruments.models import Administration
-from instruments.readiness import opening_steps
+from instruments.readiness import opening_steps, quality_rules
 from instruments.services import (
     CreatedVisit,
     QuestionnaireClosed,
@@ -109,6 +109,7 @@ def study_settings(request: HttpRequest, code: str) -> HttpResponse:
     context = _context(access, "settings") | {
         "form": form,
         "steps": opening_steps(access.study) if access.study.status == Study.Status.DRAFT else [],
+        "quality_rules": quality_rules(instrument) if (instrument := _instrument(access.study)) else [],
         "sites": access.sites,
         "clinicians": access.clinicians.select_related("site", "user"),
         "waves": access.study.waves.all(),

@@ -162,3 +162,12 @@ def test_parts_of_another_study_are_not_found(kit: StudyKit, admin: Client) -> N
         ("clinician_edit", other.clinicians[0]),
     ):
         assert admin.get(page(name, part.pk)).status_code == 404
+
+
+def test_the_settings_say_what_marks_a_form(kit: StudyKit, admin: Client) -> None:
+    """With the limits of the questionnaire's own version."""
+    shown = admin.get(page("study_settings")).content.decode()
+    rules = kit.instrument.scoring
+    assert f"under {rules.fast_median_seconds:g} seconds" in shown
+    assert f"more than {rules.missing_percent} % of the sentences" in shown
+    assert f"at least {rules.reverse_conflict_minimum} reversed sentences lie" in shown
