@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from crispy_forms.helper import FormHelper
-from crispy_forms.layout import Submit
+from crispy_forms.layout import Fieldset, Layout, Submit
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import get_language, gettext_lazy
@@ -41,6 +41,27 @@ def form_choices(instruments: Iterable[Instrument]) -> list[tuple[str, str]]:
 
 #: What data rest on: fixed once a study is open, or has a visit.
 FIXED_BY_OPENING = ("code", "instrument", "is_synthetic", "drawn_form", "drawn_percent", "shuffles_items")
+
+
+SECTIONS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (gettext_lazy("The study"), ("code", "title", "status", "is_synthetic")),
+    (
+        gettext_lazy("What patients are asked"),
+        ("instrument", "default_form", "drawn_form", "drawn_percent", "shuffles_items", "languages"),
+    ),
+    (gettext_lazy("Consent and personal data"), ("consent", "keeps_identifiers", "withdrawn_answers")),
+    (
+        gettext_lazy("What clinicians are asked"),
+        (
+            "clinician_form",
+            "n_full_form_patients",
+            "n_planned_patients",
+            "first_reminder_days",
+            "second_reminder_days",
+        ),
+    ),
+    (gettext_lazy("How long"), ("link_valid_days",)),
+)
 
 
 class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own class takes no parameter
@@ -136,6 +157,14 @@ class StudyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own clas
         if is_new or is_draft:
             del self.fields["status"], self.fields["why"]
         self.helper = crispy_helper(gettext_lazy("Create study") if is_new else gettext_lazy("Save"))
+        self.helper.layout = Layout(*self._sections())
+
+    def _sections(self) -> list[Fieldset]:
+        """The fields under headings, in the order in which a study is thought through; the rest stands last."""
+        placed = {name for _heading, names in SECTIONS for name in names}
+        rest = [name for name in self.fields if name not in placed]
+        sections = [(heading, [name for name in names if name in self.fields]) for heading, names in SECTIONS]
+        return [Fieldset(heading, *names) for heading, names in (*sections, ("", rest)) if names]
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"]

@@ -44,7 +44,7 @@ def picture_questionnaires(browser: Browser, demo: dict[str, dict[str, str]]) ->
         page.locator("main form button").click()
         if role == "patient":
             page.locator("button[value=agree]").wait_for()
-            page.screenshot(path=IMAGES / "consent.png")
+            page.screenshot(path=IMAGES / "consent.png", full_page=True)
             page.locator("button[value=agree]").click()
         page.wait_for_url("**/page/**")
         page.locator("fieldset label.option").nth(3).click()
