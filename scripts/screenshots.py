@@ -28,6 +28,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)
         picture_questionnaires(browser, demo)
         picture_researcher(browser, demo)
+        picture_day(browser, demo)
         picture_office(browser, demo)
         picture_tablets(browser, demo)
         browser.close()
@@ -50,6 +51,34 @@ def picture_questionnaires(browser: Browser, demo: dict[str, dict[str, str]]) ->
         page.locator("fieldset label.option").nth(3).click()
         page.screenshot(path=IMAGES / f"{name}.png")
         page.close()
+
+
+def picture_day(browser: Browser, demo: dict[str, Any]) -> None:
+    """The front desk's day after its list was enrolled, with one patient who has no time."""
+    study = f"{demo['base_url']}/studies/{demo['study']}"
+    page = browser.new_page(viewport=DESK, locale="en-US")
+    person = next(one for one in demo["staff"] if one["role"] == "coordinator")
+    page.goto(f"{demo['base_url']}/login/")
+    page.fill("input[name=username]", person["username"])
+    page.fill("input[name=password]", person["password"])
+    page.press("input[name=password]", "Enter")
+    page.wait_for_url("**/day/")
+    lines = [f"C{1 + number % 4:02},{8 + number // 3:02}:{20 * (number % 3):02}" for number in range(6)]
+    content = "\n".join(["clinician,time", *lines]).encode()
+    page.goto(f"{study}/visits/list/")
+    page.set_input_files("input[name=file]", {"name": "day.csv", "mimeType": "text/csv", "buffer": content})
+    page.locator("input[name=save]").click()
+    page.get_by_role("button", name="Enrol").click()
+    page.goto(f"{study}/day/")
+    page.get_by_role("link", name="Does not take part").first.click()
+    page.locator("input[name=outcome][value=declined]").check()
+    page.locator("select[name=reason]").select_option("no_time")
+    page.locator("input[name=save]").click()
+    page.wait_for_url("**/day/")
+    page.get_by_role("status").wait_for()
+    page.goto(f"{study}/day/")
+    page.screenshot(path=IMAGES / "day.png")
+    page.close()
 
 
 def picture_office(browser: Browser, demo: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ PAGES: dict[str | None, list[str]] = {
         "/studies/DEMO/tablets/new/",
         "/studies/DEMO/participation/",
         "/studies/DEMO/participation/new/",
+        "/studies/DEMO/paper/",
         "/second-factor/setup/",
     ],
     "clinician": ["/studies/DEMO/rate/", "/studies/DEMO/"],
