@@ -1,7 +1,7 @@
 """The researcher's pages: recruitment and completeness, scored dyads, one dyad, analyses, downloads."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from analysis.forms import LARGEST_SEED, AnalysisForm, DyadFilterForm
 from analysis.models import AnalysisRun
 from analysis.overview import (
     DOMAIN_COLUMNS,
+    ROLES,
     Completeness,
     SiteCompleteness,
     completeness,
@@ -84,7 +85,7 @@ def dyads(request: HttpRequest, code: str) -> HttpResponse:
         number=request.GET.get("page"),
         per_page=DYADS_PER_PAGE,
     )
-    instrument = _instrument(access.study)
+    headings = _domain_headings(_instrument(access.study))
     conditions = request.GET.copy()
     for name in ("page", "sort", ""):
         conditions.pop(name, None)
@@ -93,9 +94,18 @@ def dyads(request: HttpRequest, code: str) -> HttpResponse:
     context = _context(access, "dyads") | {
         "form": form,
         "page": page,
-        "rows": [(score, [getattr(score, column) for column in DOMAIN_COLUMNS]) for score in page],
-        "columns": _columns(sort, instrument, query=conditions.urlencode()),
-        "domains": DOMAINS,
+        "rows": [
+            (
+                score,
+                [
+                    (heading, getattr(score, f"patient_{domain}"), getattr(score, f"clinician_{domain}"))
+                    for domain, heading in headings.items()
+                ],
+            )
+            for score in page
+        ],
+        "columns": _columns(sort, query=conditions.urlencode()),
+        "domains": _domain_columns(sort, headings, query=conditions.urlencode()),
         "is_filtered": bool(conditions),
         "query": f"{conditions.urlencode()}&sort={sort}" if conditions else f"sort={sort}",
         "may_download": access.site_ids is None and access.export != Member.Export.NONE,
@@ -252,22 +262,40 @@ def _download(
     )
 
 
-def _columns(sort: str, instrument: Instrument | None, *, query: str) -> dict[str, dict[str, Any]]:
-    """Per sortable column: its heading, the link that sorts by it, and how it is sorted now."""
+def _sorting(sort: str, key: str, *, query: str) -> dict[str, str]:
+    """The link that sorts by this key, and how it is sorted by it now."""
+    # Figures are first wanted from the top, codes from A.
+    first, second = (f"-{key}", key) if key == "date" or key in DOMAIN_COLUMNS else (key, f"-{key}")
+    wanted = second if sort == first else first
+    return {
+        "href": f"?{query}&sort={wanted}" if query else f"?sort={wanted}",
+        "aria": {key: "ascending", f"-{key}": "descending"}.get(sort, ""),
+    }
+
+
+def _columns(sort: str, *, query: str) -> list[dict[str, str]]:
+    """What stands before the scores: heading, link and order of each column."""
     headings = {"dyad": _("Dyad"), "date": _("Date"), "clinician": _("Clinician")}
-    labels = {} if instrument is None else {name: in_language(d.label) for name, d in instrument.domains.items()}
-    headings |= {column: labels.get(column.split("_", 1)[1], column) for column in DOMAIN_COLUMNS}
-    columns = {}
-    for key, heading in headings.items():
-        # Figures are first wanted from the top, codes from A.
-        first, second = (f"-{key}", key) if key == "date" or key in DOMAIN_COLUMNS else (key, f"-{key}")
-        wanted = second if sort == first else first
-        columns[key] = {
-            "heading": heading,
-            "href": f"?{query}&sort={wanted}" if query else f"?sort={wanted}",
-            "aria": {key: "ascending", f"-{key}": "descending"}.get(sort, ""),
-        }
+    return [{"heading": heading, **_sorting(sort, key, query=query)} for key, heading in headings.items()]
+
+
+def _domain_columns(sort: str, headings: Mapping[str, str], *, query: str) -> list[dict[str, Any]]:
+    """Per domain: its heading, and each side's link and order."""
+    words = {"patient": _("sort by %(domain)s, patient"), "clinician": _("sort by %(domain)s, clinician")}
+    columns = []
+    for domain, heading in headings.items():
+        sides = [
+            {"role": role, "words": words[role] % {"domain": heading}}
+            | _sorting(sort, f"{role}_{domain}", query=query)
+            for role in ROLES
+        ]
+        columns.append({"heading": heading, "sides": sides, "aria": "".join(side["aria"] for side in sides)})
     return columns
+
+
+def _domain_headings(instrument: Instrument | None) -> dict[str, str]:
+    labels = {} if instrument is None else {name: in_language(d.label) for name, d in instrument.domains.items()}
+    return {domain: labels.get(domain, domain) for domain in DOMAINS}
 
 
 def _instrument(study: Study) -> Instrument | None:

@@ -315,11 +315,15 @@ def _restore_postgresql(parts: Path, manifest: dict[str, Any], report: BackupRep
         names = sql.SQL(", ").join(map(sql.Identifier, tables))
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         cursor.execute(sql.SQL("TRUNCATE {} CASCADE").format(names).as_string(None))
+        # The rows are put back as they were: nothing that triggers would add.
+        _set_triggers(cursor, tables, "DISABLE")
         for table in tables:
             statement = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))
             with (parts / f"{table}.copy").open("rb") as file, cursor.cursor.copy(statement) as copy:
                 while block := file.read(BLOCK):
                     copy.write(block)
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        _set_triggers(cursor, tables, "ENABLE")
         _set_sequences(cursor)
         for table in tables:
             digest = hashlib.sha256()
@@ -327,6 +331,12 @@ def _restore_postgresql(parts: Path, manifest: dict[str, Any], report: BackupRep
                 digest.update(block)
             if digest.hexdigest() != report.checksums[f"{table}.copy"]:
                 raise BackupRefused(f"After the restore, table {table} has another checksum. Nothing was changed.")
+
+
+def _set_triggers(cursor: Any, tables: list[str], state: str) -> None:
+    for table in tables:
+        statement = sql.SQL("ALTER TABLE {} {} TRIGGER USER").format(sql.Identifier(table), sql.SQL(state))
+        cursor.execute(statement.as_string(None))
 
 
 def _set_sequences(cursor: Any) -> None:

@@ -192,11 +192,15 @@ def test_sort_links_keep_the_filter_and_turn_round(kit: StudyKit, researcher: Cl
     """The heading of the sorted column offers the other direction; figures come highest first."""
     make_scored_visits(kit, 5)
     url = reverse("dyads", args=["LIST"])
-    columns = researcher.get(f"{url}?complete=yes&sort=dyad").context["columns"]
-    assert columns["dyad"]["href"] == "?complete=yes&sort=-dyad"
-    assert columns["dyad"]["aria"] == "ascending"
-    assert columns["patient_valuing"]["href"] == "?complete=yes&sort=-patient_valuing"
-    assert columns["patient_valuing"]["aria"] == ""
+    context = researcher.get(f"{url}?complete=yes&sort=dyad").context
+    dyad = context["columns"][0]
+    assert (dyad["href"], dyad["aria"]) == ("?complete=yes&sort=-dyad", "ascending")
+    patient, clinician = context["domains"][0]["sides"]
+    assert (patient["href"], patient["aria"]) == ("?complete=yes&sort=-patient_valuing", "")
+    assert clinician["href"] == "?complete=yes&sort=-clinician_valuing"
+    domain = researcher.get(f"{url}?sort=-clinician_valuing").context["domains"][0]
+    assert domain["aria"] == domain["sides"][1]["aria"] == "descending"
+    assert domain["sides"][1]["href"] == "?sort=clinician_valuing"
 
 
 @pytest.mark.parametrize("name", ["study_overview", "dyads"])
