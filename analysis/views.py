@@ -285,8 +285,7 @@ def _domain_columns(sort: str, headings: Mapping[str, str], *, query: str) -> li
     columns = []
     for domain, heading in headings.items():
         sides = [
-            {"role": role, "words": words[role] % {"domain": heading}}
-            | _sorting(sort, f"{role}_{domain}", query=query)
+            {"role": role, "words": words[role] % {"domain": heading}} | _sorting(sort, f"{role}_{domain}", query=query)
             for role in ROLES
         ]
         columns.append({"heading": heading, "sides": sides, "aria": "".join(side["aria"] for side in sides)})

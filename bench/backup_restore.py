@@ -56,7 +56,7 @@ def main() -> None:
             (folder / name).mkdir()
             if server is not None:
                 with psycopg.connect(urlunsplit(server), autocommit=True) as connection:
-                    connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+                    connection.execute(f"CREATE DATABASE {name}")
         measure([environment(folder / name, server, name) for name in names], folder, options.answers)
     finally:
         shutil.rmtree(folder)
@@ -64,7 +64,7 @@ def main() -> None:
             with psycopg.connect(urlunsplit(server), autocommit=True) as connection:
                 for name in names:
                     with suppress(psycopg.Error):
-                        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+                        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def environment(folder: Path, server: SplitResult | None, name: str) -> dict[str, str]:

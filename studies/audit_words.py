@@ -1,10 +1,17 @@
 """The audit trail in words."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+from studies.models import Clinician, Device, Site, Study, Wave
+
+#: What stands in the place of a value that is not there.
+NOTHING = "–"
 
 #: What a line's `action` is called on pages. An action that is not here is shown as it stands.
 ACTIONS: dict[str, str | Promise] = {
@@ -86,19 +93,98 @@ def action_words(action: str) -> str:
     return str(ACTIONS.get(action, action))
 
 
+#: What the parts of a line are called. A changed setting is called as its form calls it (`_setting_words`).
+FACTS: dict[str, str | Promise] = {
+    "account": _("account"),
+    "accounts": _("accounts"),
+    "amendment": _("amendment no."),
+    "answers": _("answers"),
+    "because": _("because"),
+    "by": _("by"),
+    "clinician": _("clinician"),
+    "code": _("code"),
+    "codes_left": _("recovery codes left"),
+    "deidentified": _("de-identified"),
+    "dyad": _("dyad"),
+    "dyads": _("dyads"),
+    "exclude_flagged": _("flagged forms left out"),
+    "export": _("downloads"),
+    "failed": _("failed"),
+    "failures": _("failures in a row"),
+    "fields": _("settings"),
+    "file": _("file"),
+    "form": _("form"),
+    "forms": _("forms"),
+    "found": _("found"),
+    "id": _("number"),
+    "include_incomplete": _("with one-sided visits"),
+    "invitation": _("invitation no."),
+    "key": _("key"),
+    "label": _("label"),
+    "language": _("language"),
+    "link": _("link no."),
+    "method": _("method"),
+    "n_factors": _("factors"),
+    "name": _("name"),
+    "new PIN": _("new PIN"),
+    "new_dyads": _("new dyads"),
+    "not_taking_part": _("not taking part"),
+    "notes": _("notes"),
+    "outcome": _("outcome"),
+    "patients": _("patients"),
+    "own_left_out": _("own patients left out"),
+    "page": _("page"),
+    "people": _("people"),
+    "purpose": _("purpose"),
+    "reason": _("reason"),
+    "role": _("role"),
+    "rows": _("rows"),
+    "run": _("analysis no."),
+    "seed": _("seed"),
+    "sha256": _("SHA-256"),
+    "site": _("site"),
+    "sites": _("sites"),
+    "status": _("status"),
+    "table": _("table"),
+    "tablet": _("tablet"),
+    "text_hash": _("text's hash"),
+    "user": _("account no."),
+    "version": _("version"),
+    "visits": _("visits"),
+    "wave": _("wave"),
+    "waves": _("waves"),
+    "what": _("what"),
+    "with": _("with"),
+}
+
+
 def facts_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a line says beside who and when: (what, value), changes as old → new."""
-    words = [(name, _text(value)) for name, value in facts["detail"].items() if name != "fields"]
+    words = [(_fact(name), _text(value)) for name, value in facts["detail"].items() if name != "fields"]
     old, new = facts.get("old") or {}, facts.get("new") or {}
-    words += [(name, f"{_text(old.get(name))} → {_text(new.get(name))}") for name in {**old, **new}]
+    words += [(_fact(name), f"{_text(old.get(name))} → {_text(new.get(name))}") for name in {**old, **new}]
     if not (old or new):
-        words += [(name, _text(value)) for name, value in facts["detail"].items() if name == "fields"]
+        settings = facts["detail"].get("fields", [])
+        words += [(_fact("fields"), ", ".join(map(_fact, settings)) or NOTHING)] if settings else []
     return words
+
+
+def _fact(name: str) -> str:
+    return str(FACTS.get(name) or _setting_words().get(name) or name.replace("_", " "))
+
+
+@cache
+def _setting_words() -> dict[str, str | Promise]:
+    """Column -> what forms call it, of everything whose changes are told with old and new."""
+    fields = [field for model in (Study, Site, Clinician, Wave, Device) for field in model._meta.concrete_fields]
+    return {field.attname: field.verbose_name for field in reversed(fields)}
 
 
 def _text(value: object) -> str:
     if value is None or value == "":
-        return "–"
+        return NOTHING
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "–"
+        return ", ".join(map(str, value)) or NOTHING
     return str(value)

@@ -12,6 +12,12 @@ from tests.platform_processes import Platform
 OpenPage = Callable[[str | None, str], Page]
 
 SIZES = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+#: Pages whose tables fit every screen. (A matrix of loadings may be pushed sideways inside its frame.)
+FITTING = {
+    "auditor": ["/studies/DEMO/", "/studies/DEMO/audit/"],
+    "coordinator": ["/studies/DEMO/participation/"],
+    "researcher": ["/studies/DEMO/dyads/", "/studies/DEMO/dyads/?sort=-clinician_competence"],
+}
 #: Role (None: signed out) -> the pages that it sees.
 PAGES: dict[str | None, list[str]] = {
     None: ["/", "/login/", "/nothing/here/"],
@@ -117,6 +123,24 @@ def test_staff_pages_have_no_faults(platform: Platform, page_of: OpenPage, role:
             if wrong:
                 found[f"{path} on a {size}"] = wrong
     assert found == {}
+
+
+@pytest.mark.parametrize("role", FITTING)
+def test_tables_fit_their_screen(platform: Platform, page_of: OpenPage, role: str) -> None:
+    """Nothing is pushed sideways, neither the page nor a table in it, in Spanish, whose words are longer."""
+    page = page_of(role, "es")
+    too_wide = "[...document.querySelectorAll('.table-scroll')].some(table => table.scrollWidth > table.clientWidth)"
+    found = []
+    for path in FITTING[role]:
+        page.goto(platform.base_url + path)
+        for width in (1280, 1024, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            if sideways(page) or page.evaluate(too_wide):
+                found.append(f"{path} at {width}")
+    assert found == []
+    page.set_viewport_size({"width": 700, "height": 800})
+    page.add_style_tag(content=".figures-table td { min-width: 40rem !important; }")
+    assert page.evaluate(too_wide)  # the control
 
 
 def test_one_dyads_page_and_the_links_of_a_visit_have_no_faults(platform: Platform, page_of: OpenPage) -> None:

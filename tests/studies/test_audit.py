@@ -1,5 +1,6 @@
 """The audit trail: complete, chained, and a chain that shows every tamper."""
 
+import ast
 import csv
 import io
 import json
@@ -15,13 +16,18 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation import override
 
 from studies import audit
 from studies.audit_chain import GENESIS, Anchor, ChainLine, chain_problems, line_hash
+from studies.audit_words import FACTS, facts_words
 from studies.models import AuditEvent, AuditHead, AuditNote, Member, Site
 from tests.factories import CLINICIAN_SETTINGS, NOW, PASSWORD, StudyKit, make_member, make_study, make_user
 
 pytestmark = pytest.mark.django_db
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("studies", "instruments", "scoring", "analysis", "healing_survey")
 
 
 @pytest.fixture
@@ -332,3 +338,32 @@ def test_every_change_of_the_settings_pages_leaves_a_line(kit: StudyKit) -> None
         assert len(actions()) == before + 1
     assert Site.objects.filter(code="EAST").exists()
     assert list(audit.problems()) == []
+
+
+def test_the_parts_of_a_line_are_told_in_words() -> None:
+    """Names of columns and keys never stand on the page; truth values are words; a changed setting is named."""
+    facts = {
+        "detail": {"code": "S1", "fields": ["target_dyads"]},
+        "old": {"target_dyads": 0, "name": ""},
+        "new": {"target_dyads": 80, "name": "North"},
+    }
+    assert facts_words(facts) == [("code", "S1"), ("target number of dyads", "0 → 80"), ("name", "– → North")]
+    with override("es"):
+        told = facts_words({"detail": {"own_left_out": True, "codes_left": 7, "fields": ["link_valid_days"]}})
+        assert told[:2] == [("sin pacientes propios", "sí"), ("códigos de recuperación restantes", "7")]
+        assert told[2] == ("ajustes", "días que un enlace queda abierto")
+
+
+def test_every_part_that_is_recorded_has_its_words() -> None:
+    """Whatever a `detail` holds anywhere in the code is in the list of words: a new one fails here first."""
+    keys = set()
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = getattr(node, "arg", "") or next(
+                (getattr(one, "id", "") for one in getattr(node, "targets", [])), ""
+            )
+            if named == "detail" and isinstance(node, ast.keyword | ast.Assign):
+                dictionaries = [one for one in ast.walk(node.value) if isinstance(one, ast.Dict)]
+                keys |= {key.value for one in dictionaries for key in one.keys if isinstance(key, ast.Constant)}
+    assert {"dyad", "wave", "own_left_out", "codes_left"} <= keys
+    assert {key for key in keys if isinstance(key, str)} <= FACTS.keys()
