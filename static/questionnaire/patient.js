@@ -135,10 +135,10 @@
     soon = null;
     const everythingSent = await queue.flush();
     const waiting = await queue.countWaiting(form).catch(() => 0);
+    if (everythingSent) retry = 0; // what waits now was given meanwhile, and has its own turn
     if (!waiting && everythingSent) {
-      retry = 0;
       if (standing && standing !== "refused") say("sent");
-    } else if (waiting) {
+    } else if (waiting && !everythingSent) {
       retry += 1;
       if (!navigator.onLine || retry > 1) say("offline");
     }
@@ -196,9 +196,25 @@
   const rows = () => [...main.querySelectorAll("fieldset[data-code]")];
   const showAsked = () => rows().forEach((row) => { row.hidden = !isAsked(row.dataset.code); });
 
-  const settle = (title, address) => {
+  // While somebody reads, the next page is made ready.
+  const put = (words, number) => {
+    const pages = askedPages();
+    return words.replaceAll("{position}", pages.indexOf(number) + 1).replaceAll("{total}", pages.length);
+  };
+  let next = null;
+  const layOut = (html) => {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    return { html, content: template.content };
+  };
+  const layOutNext = () => {
+    const number = here >= 1 && here < REVIEW ? pageAfter(here) : REVIEW;
+    next = number < REVIEW ? layOut(put(text.pages[number - 1].html, number)) : null;
+  };
+
+  const settle = (title, where) => {
     document.title = title ? `${title} · ${text.texts.survey}` : text.texts.survey;
-    history.replaceState(null, "", address);
+    history.replaceState(null, "", where);
     scrollTo(0, 0);
     const heading = main.querySelector("h1");
     heading.tabIndex = -1;
@@ -210,22 +226,23 @@
     unclaimed = 0;
     here = number;
     confirming = false;
-    const pages = askedPages();
-    const put = (words) => words.replaceAll("{position}", pages.indexOf(number) + 1).replaceAll("{total}", pages.length);
     const page = text.pages[number - 1];
-    main.innerHTML = put(page.html);
+    const html = put(page.html, number);
+    main.replaceChildren((next?.html === html ? next : layOut(html)).content);
+    next = null;
     const question = main.querySelector("form.question");
-    const address = `${root}page/${number}/`;
-    question.setAttribute("action", address); // its property is hidden by the buttons' name
+    const where = `${root}page/${number}/`;
+    question.setAttribute("action", where); // its property is hidden by the buttons' name
     question.elements.sequence.value = queue.nextNumber(form);
     rows().forEach(fill);
     showAsked();
     for (const one of page.codes) if (isAsked(one)) timesShown.set(one, (timesShown.get(one) ?? 0) + 1);
     say(standing);
     offerReading();
-    settle(put(text.texts.page_title), address);
+    settle(put(text.texts.page_title, number), where);
     if (code && page.codes.length > 1) document.getElementById(`q-${code}`).scrollIntoView();
     startClock();
+    requestAnimationFrame(() => setTimeout(layOutNext));
   };
 
   const span = (months) => {
@@ -497,8 +514,11 @@
   // --- Reading aloud: on a tap, never by itself, with the device's own voice ---
 
   const voice = self.speechSynthesis;
+  let reading = false;
   const silence = () => {
-    voice?.cancel();
+    if (!reading) return;
+    reading = false;
+    voice.cancel();
     const button = main.querySelector(".aloud");
     if (button && text) {
       button.setAttribute("aria-pressed", "false");
@@ -514,6 +534,7 @@
       .map((element) => element.textContent.trim()).filter(Boolean);
     const speaker = voice.getVoices().find((one) => one.localService && one.lang.startsWith(text.language));
     const button = main.querySelector(".aloud");
+    reading = true;
     button.setAttribute("aria-pressed", "true");
     button.textContent = text.texts.stop_reading;
     words.forEach((one, place) => {

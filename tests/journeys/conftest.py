@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.platform_processes import Platform, prepared_once
 from tests.questionnaire_page import TABLET
+
+# A page's script sends what it keeps after five seconds, and a busy machine takes its time.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="session")
