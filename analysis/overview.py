@@ -99,15 +99,16 @@ def _completeness(figures: Mapping[str, Any]) -> Completeness:
 
 
 def count_completeness(clinician_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """The fields of `Completeness` over each clinician's visits; one query."""
+    """The fields of `Completeness` over each clinician's visits, but for forms of people who withdrew; one query."""
+    in_use = Q(administrations__withdrawn_at=None)
     patient_done = Q(patient_form__status=Administration.Status.COMPLETED)
     clinician_done = Q(clinician_form__status=Administration.Status.COMPLETED)
     rows = (
         Visit.objects.filter(dyad__clinician__in=clinician_ids)
         .annotate(
             # Each joins at most one row to a visit, so that counting visits stays right.
-            patient_form=FilteredRelation("administrations", condition=Q(administrations__role="patient")),
-            clinician_form=FilteredRelation("administrations", condition=Q(administrations__role="clinician")),
+            patient_form=FilteredRelation("administrations", condition=in_use & Q(administrations__role="patient")),
+            clinician_form=FilteredRelation("administrations", condition=in_use & Q(administrations__role="clinician")),
         )
         .order_by()
         .values("dyad__clinician")

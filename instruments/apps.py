@@ -20,5 +20,5 @@ class InstrumentsConfig(AppConfig):
             "instruments_administration",
             clinicians="SELECT dyad.clinician_id FROM studies_visit visit "
             "JOIN studies_dyad dyad ON dyad.id = visit.dyad_id WHERE visit.id = {row}.visit_id",
-            columns=["visit_id", "role", "status", "started_at", "completed_at"],
+            columns=["visit_id", "role", "status", "started_at", "completed_at", "withdrawn_at"],
         )
