@@ -145,6 +145,8 @@ POLICY: dict[str, Rule] = {
     "device_revoke": role(*MANAGES_VISITS),
     "device_noted": role(*MANAGES_VISITS),
     "hand_over_take_back": role(*MANAGES_VISITS),
+    "retention": role(*MANAGES_STUDY),
+    "retention_confirm": role(*MANAGES_STUDY),
     "withdrawals": role(*MANAGES_VISITS),
     "withdrawal_new": role(*MANAGES_VISITS),
     "patient_erase": role(*MANAGES_STUDY),

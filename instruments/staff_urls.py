@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from instruments import consent_views, day_views, device_views, inbox_views, list_views, withdrawal_views
+from instruments import (
+    consent_views,
+    day_views,
+    device_views,
+    inbox_views,
+    list_views,
+    retention_views,
+    withdrawal_views,
+)
 from instruments import staff_views as views
 from instruments.paper import views as paper_views
 
@@ -45,6 +53,8 @@ urlpatterns = [
     path("studies/<str:code>/paper/<int:administration_id>/form/", paper_views.paper_print, name="paper_print"),
     path("studies/<str:code>/paper/<int:administration_id>/compare/", paper_views.paper_compare, name="paper_compare"),
     path("studies/<str:code>/paper/<int:administration_id>/discard/", paper_views.paper_discard, name="paper_discard"),
+    path("studies/<str:code>/retention/", retention_views.retention, name="retention"),
+    path("studies/<str:code>/retention/confirm/", retention_views.retention_confirm, name="retention_confirm"),
     path("studies/<str:code>/withdrawals/", withdrawal_views.withdrawals, name="withdrawals"),
     path("studies/<str:code>/withdrawals/<int:dyad_id>/", withdrawal_views.withdrawal_new, name="withdrawal_new"),
     path("studies/<str:code>/erase/patient/<int:patient_id>/", withdrawal_views.patient_erase, name="patient_erase"),

@@ -36,8 +36,8 @@ class Entry:
     answers: str = ""
 
 
-def append(entry: Entry, *, now: datetime) -> None:
-    """Add a line, on the disk when this returns.
+def append(*added: Entry, now: datetime) -> None:
+    """Add a line for each entry, on the disk when this returns.
 
     Raises `BadLedger` when it cannot be written; then nothing may be erased.
     """
@@ -50,7 +50,10 @@ def append(entry: Entry, *, now: datetime) -> None:
             last = GENESIS
             for line in file:
                 last = _hash(line.rstrip("\n"))
-            file.write(json.dumps({"at": now.isoformat(), **asdict(entry), "prev": last}, sort_keys=True) + "\n")
+            for entry in added:
+                text = json.dumps({"at": now.isoformat(), **asdict(entry), "prev": last}, sort_keys=True)
+                file.write(text + "\n")
+                last = _hash(text)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -634,6 +634,63 @@ class Withdrawal(models.Model):
         return f"{self.role} of dyad {self.dyad_id}"
 
 
+class RetentionRules(models.Model):
+    """How long after a study's end what is kept of it: months, or for ever (None)."""
+
+    study = models.OneToOneField(Study, on_delete=models.CASCADE, primary_key=True, related_name="retention")
+    ends_on = models.DateField(_("end of the study"), help_text=_("The months below count from this day."))
+    identifiers_months = models.PositiveSmallIntegerField(
+        _("names and contact details, months"), null=True, blank=True, help_text=_("Blank: they are kept.")
+    )
+    paper_months = models.PositiveSmallIntegerField(
+        _("what was typed of finished paper forms, months"),
+        null=True,
+        blank=True,
+        help_text=_("The two entries; the answers that they agreed on stay. Blank: they are kept."),
+    )
+    log_months = models.PositiveSmallIntegerField(
+        _("answer logs with their times and devices, months"),
+        null=True,
+        blank=True,
+        help_text=_("Of finished forms; the answers themselves stay. Blank: they are kept."),
+    )
+    tablets_months = models.PositiveSmallIntegerField(
+        _("which form was on which tablet, months"), null=True, blank=True, help_text=_("Blank: it is kept.")
+    )
+
+    class Meta:
+        verbose_name = _("retention rules")
+        verbose_name_plural = _("retention rules")
+
+    def __str__(self) -> str:
+        return f"retention of {self.study_id}"
+
+
+class RetentionOrder(models.Model):
+    """What somebody saw in the preview and confirmed: so many rows up to this id, on that day. No more ever goes."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="retention_orders")
+    rule = models.CharField(max_length=20)
+    due_on = models.DateField()
+    n_rows = models.PositiveIntegerField()
+    last_id = models.BigIntegerField()
+    confirmed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    confirmed_at = models.DateTimeField()
+    applied_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("retention order")
+        verbose_name_plural = _("retention orders")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "rule"], condition=models.Q(applied_at=None), name="one_open_order_per_rule"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule} of study {self.study_id}"
+
+
 class NonParticipationManager(ScopedManager["NonParticipation"]):
     study_path, site_path = "clinician__site__study", "clinician__site"
 

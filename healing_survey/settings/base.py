@@ -223,6 +223,10 @@ CELERY_BEAT_SCHEDULE = {
         "args": ("analysis worker",),
         "options": {"queue": "analysis", "expires": 60},
     },
+    "delete what retention rules ask for": {
+        "task": "instruments.tasks.apply_retention",
+        "schedule": crontab(minute="23", hour="3"),
+    },
     "note the end of the audit trail": {"task": "studies.tasks.anchor_audit", "schedule": 6 * 3600.0},
 }
 #: How long a claim on work is good for without a sign of life, in seconds.

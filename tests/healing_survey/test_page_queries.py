@@ -86,7 +86,8 @@ def test_every_staff_page_asks_little(everybody: tuple[StudyKit, Client]) -> Non
         "study_overview", "participation", "day", "visits", "visit_new", "day_list", "non_participation_new", "dyads",
         "analyses", "analysis_new", "patients_to_rate", "study_settings", "study_open", "site_new",
         "clinician_new", "wave_new", "member_new", "member_invite", "import_responses", "audit_trail", "identifiers",
-        "devices", "device_new", "withdrawals", *arguments,
+        "devices", "device_new", "withdrawals", "retention",
+        *arguments,
     ]  # fmt: skip
     asked = {}
     for name in names:

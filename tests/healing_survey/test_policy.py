@@ -36,6 +36,7 @@ pytestmark = pytest.mark.django_db
 MISSING = 987654321
 NO_DRAFT = UUID(int=7)
 POST_ONLY = (
+    "retention_confirm",
     "visit_take_part", "device_noted", "hand_over_take_back", "paper_discard",
     "rate_patient", "rating_label", "invitation_withdraw",
     "day_list_confirm",

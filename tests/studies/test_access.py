@@ -98,6 +98,8 @@ POLICY: dict[str, tuple[str, set[str]]] = {
     "paper_discard": ("post", {ADMIN, COORDINATOR}),
     "participation": ("get", {ADMIN, RESEARCHER, COORDINATOR, AUDITOR}),
     "non_participation_new": ("get", {ADMIN, COORDINATOR}),
+    "retention": ("get", {ADMIN}),
+    "retention_confirm": ("post", {ADMIN}),
     "withdrawals": ("get", {ADMIN, COORDINATOR}),
     "withdrawal_new": ("get", {ADMIN, COORDINATOR}),
     "patient_erase": ("get", {ADMIN}),
