@@ -166,12 +166,18 @@ def hand_over_page(request: HttpRequest, code: str, administration_id: int) -> H
         access.within_sites(questionnaires, "visit__dyad__clinician__site"), pk=administration_id
     )
     visit = administration.visit
-    context = _context(access) | {"administration": administration, "visit": visit}
+    is_today = visit.visit_date == timezone.localdate()
+    context = _context(access) | {
+        "administration": administration,
+        "visit": visit,
+        "section": "day" if is_today else "visits",
+        "back": _day_of(code, visit),
+    }
     if visit.dyad.clinician.user_id == signed_in(request).pk:
         return render(request, "instruments/staff_link_reissue.html", context | {"is_own": True}, status=403)
     if administration.is_completed or administration.is_expired(now=timezone.now()):
         messages.info(request, _("This questionnaire is finished, or its time is over."))
-        return _to_the_day(code, visit)
+        return redirect(_day_of(code, visit))
     if request.method == "GET":
         choices = _choices(access, administration)
         return render(request, "tablets/staff_hand_over.html", context | {"choices": choices})
@@ -190,7 +196,7 @@ def hand_over_page(request: HttpRequest, code: str, administration_id: int) -> H
         _("“%(tablet)s” opens the questionnaire of %(patient)s within seconds. Please bring it to the patient.")
         % {"tablet": device.name, "patient": visit.dyad.patient.code},
     )
-    return _to_the_day(code, visit)
+    return redirect(_day_of(code, visit))
 
 
 def _hand_over_here(request: HttpRequest, access: StudyAccess, administration: Administration) -> HttpResponse:
@@ -243,10 +249,11 @@ def _not_handed_over(request: HttpRequest, code: str, administration: Administra
     return redirect("hand_over", code, administration.pk)
 
 
-def _to_the_day(code: str, visit: Visit) -> HttpResponse:
+def _day_of(code: str, visit: Visit) -> str:
+    """Where the desk goes on: today's page, or the list of that day."""
     if visit.visit_date == timezone.localdate():
-        return redirect("day", code)
-    return redirect(f"{reverse('visits', args=[code])}?date={visit.visit_date:%Y-%m-%d}")
+        return reverse("day", args=[code])
+    return f"{reverse('visits', args=[code])}?date={visit.visit_date:%Y-%m-%d}"
 
 
 # --- parts ---
