@@ -16,6 +16,8 @@ class FlakyProxy:
         self.lost_requests = lost_requests
         self.lost_answers = lost_answers
         self.is_down = False
+        self.says_itself = ""  # what a network's sign-in page says in the server's place
+        self.n_told = 0
         self.n_dropped = 0
         self.n_passed = 0
         self._dice = random.Random(seed)
@@ -61,6 +63,10 @@ class FlakyProxy:
         if lost:
             self._hang_up(handler)
             return
+        if self.says_itself:
+            self.n_told += 1
+            self._answer(handler, 200, [("Content-Type", "text/html")], self.says_itself.encode())
+            return
         connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=20)
         headers = {name: value for name, value in handler.headers.items() if name.lower() not in ("connection", "host")}
         connection.request(handler.command, handler.path, body, {**headers, "Host": f"127.0.0.1:{self.target}"})
@@ -71,19 +77,24 @@ class FlakyProxy:
             self._hang_up(handler)
             return
         self.n_passed += 1
-        handler.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in ("connection", "content-length", "transfer-encoding", "server", "date"):
-                handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
+        self._answer(handler, answer.status, answer.getheaders(), content)
 
     def outage(self, seconds: float) -> None:
         """Nothing passes for a while."""
         self.is_down = True
         time.sleep(seconds)
         self.is_down = False
+
+    def _answer(
+        self, handler: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], content: bytes
+    ) -> None:
+        handler.send_response(status)
+        for name, value in headers:
+            if name.lower() not in ("connection", "content-length", "transfer-encoding", "server", "date"):
+                handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
 
     def _hang_up(self, handler: BaseHTTPRequestHandler) -> None:
         self.n_dropped += 1

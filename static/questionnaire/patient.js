@@ -617,16 +617,15 @@
     if (bundles.has(language)) return bundles.get(language);
     const address = addresses[language];
     const store = "caches" in self ? await caches.open("forms").catch(() => null) : null;
-    let response = await store?.match(address);
-    if (!response) {
-      response = await fetch(address, { signal: AbortSignal.timeout(20_000) });
-      if (!response.ok) throw new Error(String(response.status));
-      if (store) {
-        for (const old of await store.keys()) if (!Object.values(addresses).some((one) => old.url.endsWith(one))) await store.delete(old);
-        await store.put(address, response.clone());
-      }
+    const kept = await store?.match(address);
+    const response = kept ?? await fetch(address, { signal: AbortSignal.timeout(20_000) });
+    if (!response.ok) throw new Error(String(response.status));
+    const copy = response.clone();
+    const bundle = await response.json(); // throws at a network's sign-in page, which is not to be kept
+    if (store && !kept) {
+      for (const old of await store.keys()) if (!Object.values(addresses).some((one) => old.url.endsWith(one))) await store.delete(old);
+      await store.put(address, copy);
     }
-    const bundle = await response.json();
     bundle.digest = address.match(/([0-9a-f]+)\.json$/)[1];
     bundles.set(language, bundle);
     return bundle;

@@ -33,7 +33,8 @@ self.AnswerQueue = (() => {
       request.onblocked = () => reject(new Error("The store is held by an older page."));
       request.onsuccess = () => {
         const database = request.result;
-        database.onclose = database.onversionchange = () => { database.close(); opening = null; };
+        // Closed or deleted by the browser: what comes next needs a new connection, and perhaps a new key.
+        database.onclose = database.onversionchange = () => { database.close(); opening = key = null; };
         resolve(database);
       };
     });
@@ -93,7 +94,6 @@ self.AnswerQueue = (() => {
   // Whether this browser can keep answers: throws when it can't.
   const prepare = async () => {
     await decrypt(await encrypt({ probe: true }));
-    await removeOld();
   };
 
   // The name under which a questionnaire is kept; the link can't be read from it.
@@ -234,7 +234,8 @@ self.AnswerQueue = (() => {
       for (const record of records) entries.push(await decrypt(record));
       const waiting = (await countWaiting()) - records.length;
       const [status, answer] = await post(entries[0].root, entries, waiting);
-      if (status === 200 && answer) {
+      // A network's sign-in page may answer with 200 as well.
+      if (status === 200 && Number.isInteger(answer?.last_sequence)) {
         await remove(records.map((record) => record.id));
         countOn(form, answer.last_sequence + 1);
         report(form, { sent: entries.length });
@@ -260,7 +261,6 @@ self.AnswerQueue = (() => {
   };
 
   const deliverAll = async () => {
-    await removeOld();
     const records = await transact(["answers"], "readonly", (t) => result(t.objectStore("answers").getAll()));
     let failure = null;
     for (const form of new Set(records.map((record) => record.form))) {
@@ -270,6 +270,8 @@ self.AnswerQueue = (() => {
         failure = error;
       }
     }
+    // Only now: a clock that was put right meanwhile makes what has just been given look old.
+    await removeOld();
     if (failure) throw failure;
   };
 

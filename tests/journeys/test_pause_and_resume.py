@@ -58,7 +58,7 @@ def test_the_same_item_comes_back_by_code_and_by_qr(platform: Platform, contexts
     here = code_of(page)
     page.locator("label.option:has(input[value='4'])").click()  # chosen, but not gone on
     given[here] = 4
-    wait_until(lambda: form_of(platform, link["dyad"])["answers"] == given, seconds=15, what="delivery")
+    wait_until(lambda: form_of(platform, link["dyad"])["answers"] == given, seconds=60, what="delivery")
     leave_alone(page)
     expect(page.get_by_role("heading", name="This survey is paused")).to_be_visible()
     page.get_by_role("link", name="I have a code").click()
@@ -105,7 +105,7 @@ def test_answers_that_wait_when_the_tablet_pauses_are_sent(platform: Platform, c
     assert page.locator("input").count() == 0
     assert form_of(platform, visit["dyad"])["log"] == []
     page.context.set_offline(False)
-    wait_until(lambda: form_of(platform, visit["dyad"])["answers"] == given, seconds=15, what="delivery without a tap")
+    wait_until(lambda: form_of(platform, visit["dyad"])["answers"] == given, seconds=60, what="delivery without a tap")
     page.goto(visit["patient_url"])
     ready(page)
     resume(page)
