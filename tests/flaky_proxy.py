@@ -1,6 +1,7 @@
 """A proxy that behaves like a waiting room's Wi-Fi: requests vanish, answers vanish, and outages."""
 
 import http.client
+import json
 import random
 import socket
 import threading
@@ -18,10 +19,14 @@ class FlakyProxy:
         self.is_down = False
         self.says_itself = ""  # what a network's sign-in page says in the server's place
         self.n_told = 0
+        # What a careless server would do, for the controls of the tests:
+        self.acknowledges_unstored = False  # says "stored" before it is, and loses some
+        self.numbers_anew = False  # takes every delivery for a new one
         self.n_dropped = 0
         self.n_passed = 0
         self._dice = random.Random(seed)
         self._lock = threading.Lock()
+        self._number = 0
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,15 +65,24 @@ class FlakyProxy:
         with self._lock:
             lost = self.is_down or self._dice.random() < self.lost_requests
             mute = self._dice.random() < self.lost_answers
+        is_delivery = handler.path.endswith("/deliver/")
+        if lost and is_delivery and self.acknowledges_unstored:
+            last = max(answer["sequence"] for answer in json.loads(body)["answers"])
+            said = json.dumps({"last_sequence": last, "status": "started"}).encode()
+            self._answer(handler, 200, [("Content-Type", "application/json")], said)
+            return
         if lost:
             self._hang_up(handler)
             return
+        if is_delivery and self.numbers_anew:
+            body = self._numbered_anew(body)
         if self.says_itself:
             self.n_told += 1
             self._answer(handler, 200, [("Content-Type", "text/html")], self.says_itself.encode())
             return
         connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=20)
-        headers = {name: value for name, value in handler.headers.items() if name.lower() not in ("connection", "host")}
+        own = ("connection", "host", "content-length")
+        headers = {name: value for name, value in handler.headers.items() if name.lower() not in own}
         connection.request(handler.command, handler.path, body, {**headers, "Host": f"127.0.0.1:{self.target}"})
         answer = connection.getresponse()
         content = answer.read()
@@ -78,6 +92,14 @@ class FlakyProxy:
             return
         self.n_passed += 1
         self._answer(handler, answer.status, answer.getheaders(), content)
+
+    def _numbered_anew(self, body: bytes) -> bytes:
+        delivery = json.loads(body)
+        with self._lock:
+            for answer in delivery["answers"]:
+                self._number += 1
+                answer["sequence"] = self._number
+        return json.dumps(delivery).encode()
 
     def outage(self, seconds: float) -> None:
         """Nothing passes for a while."""
