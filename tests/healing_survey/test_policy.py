@@ -229,7 +229,7 @@ def ask(client: Client, method: str, address: str) -> Asked:
 def arguments_of(parameters: list[str], place: Place | None, name: str) -> list[Any]:
     """What stands in the address: a place's own ids, or ids that nothing has."""
     if place is None:
-        missing = {"key": NO_DRAFT}
+        missing = {"key": NO_DRAFT, "language": "es"}  # a language is the same for everybody
         return [missing.get(one, MISSING if one.endswith("_id") else "nothing") for one in parameters]
     return [
         place.arguments["rating" if name in ("rate_patient", "rating_label") else parameter] for parameter in parameters
