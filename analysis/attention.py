@@ -145,7 +145,7 @@ def _in_words(need: Need, code: str) -> Message:
                 "k_before": counts.n_before_finished,
                 "n_before": counts.n_before,
             }
-            remedy = _("Ask the front desk what has changed: tablets, Wi-Fi, staff, or who hands over.")
+            remedy = _("Look at what has changed at the front desk: tablets, Wi-Fi, staff, or who hands over.")
             address = reverse("participation", args=[code])
         case Kind.EXPIRING:
             text = ngettext(
