@@ -92,7 +92,8 @@ test: browser ## the whole suite, in a real browser where there are pages
 	@$(PY) -m pytest -m "not services" -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS) $(TESTS)
 
 test-long: browser ## the large doses of the browser's fault tests, for a night (TEST_DOSE=50)
-	@TEST_DOSE="$${TEST_DOSE:-50}" $(PY) -m pytest -rP $(PYTEST_ARGS) tests/journeys/test_never_lost.py tests/journeys/test_tablet_comfort.py
+	@TEST_DOSE="$${TEST_DOSE:-50}" $(PY) -m pytest -rP $(PYTEST_ARGS) tests/journeys/test_never_lost.py \
+		tests/journeys/test_tablet_comfort.py tests/journeys/test_whole_form_by_keyboard.py tests/instruments/test_absences.py
 
 services: .venv/.dev ## makes PostgreSQL and Redis ready on this machine (installs them when root on Debian)
 	@scripts/start_services.sh --install
