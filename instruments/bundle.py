@@ -126,7 +126,7 @@ def _page(text: FormText, page: PageText) -> str:
         for entry in page.entries
     ]
     return _render(
-        "question_main" if text.one_per_page else "sentences_main",
+        f"{text.template}_main",
         text,
         action="",
         page=page,
@@ -181,6 +181,12 @@ def _texts(text: FormText) -> dict[str, str]:
         "offline": gettext("No connection. Your answers are saved here and sent later."),
         "direct": gettext("This browser can’t keep answers. Each one goes straight to the study."),
         "refused": gettext("One answer could not be stored. Please tell the staff."),
+        "saved": gettext("Saved on this device"),
+        "still_blank": gettext("{count} still blank. Answer them, or press Finish again to leave them blank."),
+        "progress": gettext("{position} of {total}"),
+        "finish": gettext("Finish"),
+        "next": gettext("Next"),
+        "back": gettext("Back"),
         "not_answered": gettext("Not answered"),
         "answered": gettext("Answered and sent"),
         "answer": gettext("Answer"),

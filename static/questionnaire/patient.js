@@ -663,6 +663,7 @@
     }
     form = await queue.nameOf(root);
     const kept = await queue.load(form);
+    if (kept.session?.rating) return; // a clinician's, which rating.js shows
     let state = null;
     try {
       state = await readState();

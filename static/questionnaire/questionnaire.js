@@ -102,6 +102,7 @@
   if (hint && matchMedia("(hover: hover) and (pointer: fine)").matches) hint.hidden = false;
   const firstOpen = () => [...form.querySelectorAll("fieldset[data-control=scale]")].find((row) => !row.querySelector("input:checked"));
   document.addEventListener("keydown", (event) => {
+    if (isQueued()) return; // then rating.js listens
     const nowhere = event.target === document.body;
     const row = nowhere ? firstOpen() : event.target.closest("fieldset[data-control=scale]");
     if (!row || !/^[1-9]$/.test(event.key) || event.altKey || event.ctrlKey || event.metaKey) return;

@@ -4,6 +4,7 @@ const SHELL = "{% url 'questionnaire_shell' %}";
 const FILES = [
   SHELL, "{% static 'questionnaire/questionnaire.css' %}", "{% static 'questionnaire/questionnaire.js' %}",
   "{% static 'questionnaire/queue.js' %}", "{% static 'questionnaire/patient.js' %}",
+  "{% static 'questionnaire/rating.js' %}",
 ];
 const KEPT = "shell " + FILES.join(" ");
 

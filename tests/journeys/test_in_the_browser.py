@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from instruments.catalogue.reader import read_instrument
 from instruments.definitions import Role
 from tests.factories import CATALOGUE_FILE
-from tests.platform_processes import Platform, wait_until
+from tests.platform_processes import Platform
 from tests.questionnaire_page import begin, form_of
 
 INSTRUMENT = read_instrument(CATALOGUE_FILE)
@@ -83,44 +83,6 @@ def test_a_patient_answers_changes_skips_switches_language_and_finishes(
     assert {item.code: form["answers"][item.code] for item in items} == expected
     page.goto(f"{visit['patient_url']}page/1/")
     assert page.locator("input[type=radio]").count() == 0  # a finished form shows nobody its answers
-
-
-def test_a_clinician_rates_by_keyboard_and_every_answer_is_saved_at_once(platform: Platform, contexts: Any) -> None:
-    """Digits answer row after row; what was typed is stored before the page is left."""
-    (visit,) = platform.create_visits(1, "--form", "short")
-    items = [item.code for item in INSTRUMENT.form_items("short")]
-    page = contexts(viewport=DESK, locale="en-US")
-    page.goto(visit["clinician_url"])
-    page.get_by_role("button", name="Start").click()
-    on_page(page, 1)
-    first_block = page.locator("fieldset[data-code]").count()
-    page.locator("fieldset[data-code] input").first.focus()
-    for n in range(first_block):
-        page.keyboard.press(str(n % 5 + 1))
-    wait_until(
-        lambda: len(form_of(platform, visit["dyad"], "clinician")["answers"]) == first_block,
-        seconds=10,
-        what="saving every typed answer before Next",
-    )
-    given = form_of(platform, visit["dyad"], "clinician")["answers"]
-    assert [given[code] for code in items[:first_block]] == [n % 5 + 1 for n in range(first_block)]
-    go(page, "next")
-    on_page(page, 2)
-    while not page.url.endswith("/review/"):
-        for row in page.locator("fieldset[data-code]").all():
-            if row.locator("input[value='4']").count():
-                row.locator("label:has(input[value='4'])").click()
-        before = page.url
-        go(page, "next")
-        expect(page).not_to_have_url(before)
-        if "blank" in page.url:
-            go(page, "skip")
-            expect(page).not_to_have_url(re.compile("blank"))
-    page.get_by_role("button", name="Finish").first.click()
-    expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
-    answers = form_of(platform, visit["dyad"], "clinician")["answers"]
-    assert [answers[code] for code in items[:first_block]] == [n % 5 + 1 for n in range(first_block)]
-    assert {answers[code] for code in items[first_block:]} == {4}
 
 
 def sign_in(page: Page, platform: Platform, role: str) -> None:
