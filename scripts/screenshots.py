@@ -82,8 +82,9 @@ def picture_day(browser: Browser, demo: dict[str, Any]) -> None:
 
 
 def picture_office(browser: Browser, demo: dict[str, Any]) -> None:
-    """What coordinators, admins and auditors work with."""
+    """What clinicians, coordinators, admins and auditors work with."""
     for role, pages in (
+        ("clinician", {"inbox": "rate/"}),
         ("coordinator", {"day-list": "visits/list/", "participation": "participation/"}),
         ("admin", {"settings": "settings/", "consent-texts": "consent/"}),
         ("auditor", {"audit": "audit/"}),

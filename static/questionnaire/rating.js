@@ -17,6 +17,7 @@
   let address = "";
   let answers = {}; // as far as this page knows them
   let done = new Set(); // codes that were answered, also those whose answer is at the server only
+  const onDisk = new Set(); // those of them that are safe: on this disk or at the server
   let opened = new Set(); // questions that are asked because of an answer
   let confirming = false;
   let ready = false;
@@ -69,7 +70,7 @@
 
   const session = () => ({
     root, rating: true, language: text.language, address, reference: reference(), finished,
-    stamp: Boolean(document.querySelector(".stamp")), done: [...done],
+    stamp: Boolean(document.querySelector(".stamp")), done: [...onDisk],
     opened: Object.keys(text.entries).filter((code) => text.entries[code].ask_if && isAsked(code)),
   });
   const keep = (entries) => {
@@ -77,6 +78,7 @@
     return queue.save(form, session(), entries.map((entry) => ({ ...entry, language: text.language, client_time: now })));
   };
   let writing = Promise.resolve();
+  let nPending = 0;
   const record = (code, value) => {
     if (JSON.stringify(answers[code]) === JSON.stringify(value)) return writing;
     if (done.has(code)) changes.set(code, (changes.get(code) ?? 0) + 1);
@@ -87,7 +89,15 @@
       ms: Math.round(spent.get(code) ?? 0), shown: 1, changed: changes.get(code) ?? 0,
       portrait: innerHeight >= innerWidth, offline: !navigator.onLine, text: text.digest,
     };
-    writing = writing.then(() => keep([{ item: code, value, paradata }])).then(() => say(retry ? "offline" : "saved"));
+    nPending += 1;
+    say("");
+    writing = writing.then(() => {
+      onDisk.add(code);
+      return keep([{ item: code, value, paradata }]);
+    }).then(() => {
+      nPending -= 1;
+      if (!nPending) say(retry ? "offline" : "saved");
+    });
     writing.catch(giveUp);
     return writing;
   };
@@ -104,8 +114,8 @@
   const say = (name) => {
     standing = name;
     const line = main.querySelector(".status");
-    if (!line || !name) return;
-    line.textContent = text.texts[name];
+    if (!line) return;
+    line.textContent = text.texts[name] ?? ""; // nothing while an answer is on its way to the disk
     line.dataset.state = name;
   };
   const showProgress = () => {
@@ -128,10 +138,10 @@
     const waiting = await queue.countWaiting(form).catch(() => 0);
     if (!waiting && everythingSent) {
       retry = 0;
-      if (standing && standing !== "refused") say("sent");
+      if (standing && standing !== "refused" && !nPending) say("sent");
     } else if (waiting) {
       retry += 1;
-      if (!navigator.onLine || retry > 1) say("offline");
+      if ((!navigator.onLine || retry > 1) && !nPending) say("offline");
     }
     const pause = everythingSent ? 12_000 : Math.min(12_000, 1_000 * 2 ** retry);
     timer = setTimeout(flush, pause * (0.75 + 0.5 * Math.random()));
@@ -336,7 +346,7 @@
     flush();
   });
   addEventListener("online", () => { if (form) flush(); });
-  addEventListener("offline", () => { if (ready) say("offline"); });
+  addEventListener("offline", () => { if (ready && !nPending) say("offline"); });
 
   // --- Beginning ---
 
@@ -392,6 +402,7 @@
     answers = { ...state?.answers };
     for (const one of kept.waiting) if ("item" in one) answers[one.item] = one.value;
     done = new Set([...Object.keys(answers), ...(kept.session?.done ?? [])]);
+    for (const code of done) onDisk.add(code);
     opened = new Set(kept.session?.opened ?? []);
     finished = kept.waiting.some((one) => one.finish);
     queue.countOn(form, (state?.last_sequence ?? 0) + 1);

@@ -97,7 +97,7 @@ def test_without_a_connection_nothing_is_lost(platform: Platform, contexts: Any,
     page.context.set_offline(True)
     for _ in range(9):
         page.keyboard.press("4")
-    expect(page.locator(".status")).to_have_text(re.compile("No connection|Saved on this device"))
+    expect(page.locator(".status")).to_have_text(re.compile("No connection|Saved on this device"))  # all ten of them
     page.reload()
     page.wait_for_selector("form.rating")
     expect(page.locator("#progress")).to_have_text("10 of 24")
