@@ -65,17 +65,11 @@ class ClinicianCompleteness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteCompleteness:
-    """One site: its clinicians, their sum, and how near the target it is."""
+    """One site: its clinicians and their sum."""
 
     site: Site
     clinicians: Sequence[ClinicianCompleteness]
     counts: Completeness
-
-    @property
-    def target_share(self) -> float | None:
-        """Dyads with both forms of the target, 0 to 1 and no more; None without a target."""
-        target = self.site.target_dyads
-        return min(1.0, self.counts.n_both_done / target) if target else None
 
 
 def completeness(access: StudyAccess) -> list[SiteCompleteness]:

@@ -89,17 +89,6 @@ def in_language(texts: Mapping[str, str]) -> str:
 
 
 @register.simple_tag
-def share_bar(value: float | None) -> SafeString:
-    """A bar for a share of 0 to 1, for the eye only: the figures stand beside it."""
-    width = 100 * min(1.0, max(0.0, value or 0.0))
-    return format_html(
-        '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect width="100" height="6" rx="1" fill="#e4e7eb"/><rect width="{}" height="6" rx="1" fill="#0b6e6e"/></svg>',
-        f"{width:.1f}",
-    )
-
-
-@register.simple_tag
 def target_bar(share: float, expected: float | None) -> SafeString:
     """A bar for a share of a target, with a mark where it should stand by now; the figures stand beside it."""
     mark = ""

@@ -248,19 +248,6 @@ def test_completeness_counts_forms_and_answers(kit: StudyKit) -> None:
     assert sites[1].counts.missing_share is None
 
 
-def test_the_target_is_reached_at_most(kit: StudyKit) -> None:
-    """A site's bar ends at its target; without a target there is none."""
-    site = kit.sites[0]
-    site.target_dyads = 4
-    site.save()
-    created = make_visit(kit, clinician=kit.clinicians[0])
-    finish(created, Role.PATIENT)
-    finish(created, Role.CLINICIAN)
-    near, far = completeness(whole(kit.study))
-    assert near.target_share == 0.25
-    assert far.target_share is None
-
-
 def test_an_empty_study_says_what_to_do_next(kit: StudyKit) -> None:
     """Overview, dyads and analyses of a study without a visit lead on."""
     admin = signed_in(make_member(kit, Member.Role.ADMIN))

@@ -51,6 +51,7 @@ def test_one_dyad_short_is_no_delay() -> None:
     assert not way(0, day=0).is_behind
     assert way(80, day=50).is_reached
     assert way(40, day=50).share == 0.5
+    assert way(120, day=50).share == 1.0
 
 
 def test_without_a_target_there_is_nothing_to_tell() -> None:

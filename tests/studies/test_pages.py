@@ -11,7 +11,7 @@ from django.utils import translation
 
 from studies import setup
 from studies.models import AuditEvent, Clinician, Member, Site, Study, Wave
-from studies.templatetags.staff import coefficient, figure, p_value, percent, share_bar
+from studies.templatetags.staff import coefficient, figure, p_value, percent
 from tests.factories import CLINICIAN_SETTINGS, PASSWORD, StudyKit, make_member, make_study, make_user
 
 pytestmark = pytest.mark.django_db
@@ -351,8 +351,6 @@ def test_figures_are_written_for_reading() -> None:
         assert coefficient(10.5) == "10.50"
         assert [percent(0.123, 1), percent(None)] == ["12.3 %", "–"]
         assert [p_value(0.0001), p_value(0.0421), p_value(1.0), p_value(None)] == ["< .001", ".042", "1.000", "–"]
-        assert 'width="100.0"' in share_bar(1.7)
-        assert 'width="0.0"' in share_bar(None)
 
     with translation.override("es"):
         assert [figure(12.345), coefficient(-0.456), p_value(0.0001)] == ["12,3", "\N{MINUS SIGN}0,46", "< 0,001"]
