@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from math import comb, fsum
+from math import exp, fsum, lgamma, log, log1p
 
 FALLS_BELOW = 0.01
 FEWEST_BEFORE = 20
@@ -113,8 +113,13 @@ def completions_fall(counts: Completions) -> bool:
 
 
 def lower_tail(k: int, n: int, p: float) -> float:
-    """P(X <= k) of a binomial with n trials of probability p, strictly between 0 and 1; R: ``pbinom(k, n, p)``."""
-    return fsum(comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1))
+    """P(X <= k) of a binomial with n trials of probability p, strictly between 0 and 1; R: ``pbinom(k, n, p)``.
+
+    By logarithms, for the binomial coefficients of some thousand visits are beyond what a float holds.
+    """
+    ways = lgamma(n + 1)
+    chances = (ways - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p) for i in range(k + 1))
+    return min(1.0, fsum(map(exp, chances)))
 
 
 def _is_overdue(last: datetime | None, installed_at: datetime | None, patience: timedelta, *, now: datetime) -> bool:

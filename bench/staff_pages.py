@@ -52,6 +52,12 @@ PAGES: dict[str, tuple[str, ...]] = {
     "participation": ("",),
     "visits": ("", "?show=owing", "?show=owing&page=900"),
     "visit_new": ("",),
+    "day": ("",),
+    "devices": ("",),
+    "paper_forms": ("",),
+    "withdrawals": ("",),
+    "retention": ("",),
+    "consent_texts": ("",),
     "day_list": ("",),
     "dyads": (
         "", "?sort=-patient_valuing", "?sort=dyad", "?sort=clinician&page=1500", "?search=77",

@@ -20,6 +20,20 @@ def test_the_lower_tail_is_exact(k: int, n: int, p: float, expected: float) -> N
 
 
 @pytest.mark.parametrize(
+    ("k", "n", "p", "expected"),
+    # R: pbinom(c(1200, 49500, 0), c(1300, 100000, 5000), c(.95, .5, .1))
+    [
+        (1200, 1300, 0.95, 2.02800849270305e-05),
+        (49500, 100_000, 0.5, 0.000791179939425798),
+        (0, 5000, 0.1, 1.63135018534249e-229),
+    ],
+)
+def test_the_lower_tail_of_many_visits(k: int, n: int, p: float, expected: float) -> None:
+    """Beyond the binomial coefficients that a float holds; logarithms of a million cost digits after the ninth."""
+    assert lower_tail(k, n, p) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(
     ("week", "before", "falls"),
     [
         ((2, 12), (40, 50), True),  # 17 % after 80 %
