@@ -27,6 +27,7 @@ class FlakyProxy:
         self._dice = random.Random(seed)
         self._lock = threading.Lock()
         self._number = 0
+        self._has_answers = False
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,6 +67,11 @@ class FlakyProxy:
             lost = self.is_down or self._dice.random() < self.lost_requests
             mute = self._dice.random() < self.lost_answers
         is_delivery = handler.path.endswith("/deliver/")
+        if is_delivery and (self.acknowledges_unstored or self.numbers_anew) and json.loads(body)["answers"]:
+            with self._lock:
+                is_first, self._has_answers = not self._has_answers, True
+            if is_first:  # one fault for certain: answers go out together, and the dice may spare the few deliveries
+                lost, mute = self.acknowledges_unstored, self.numbers_anew
         if lost and is_delivery and self.acknowledges_unstored:
             last = max(answer["sequence"] for answer in json.loads(body)["answers"])
             said = json.dumps({"last_sequence": last, "status": "started"}).encode()
